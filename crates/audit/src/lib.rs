@@ -1,0 +1,26 @@
+//! Nothing happens unwritten.
+//!
+//! [`Recorder::begin`] writes what is about to happen, waits until it is durable on disk, and hands
+//! back a [`Recorded<T>`]: whoever acts demands one, so a step that was not written down does not
+//! compile, and a log that cannot be written stops the act instead of the log.
+//!
+//! A `Recorded` cannot be forged outside this crate:
+//!
+//! ```compile_fail,E0423
+//! # fn forge(permit: String) {
+//! let forged = clawdbot_audit::Recorded(permit);
+//! # }
+//! ```
+//!
+//! nor used twice:
+//!
+//! ```compile_fail,E0382
+//! # fn twice(recorded: clawdbot_audit::Recorded<String>) {
+//! let (act, end) = recorded.act();
+//! let (again, end) = recorded.act();
+//! # }
+//! ```
+
+mod recorded;
+
+pub use recorded::{OpenRecord, Recorded};

@@ -1,0 +1,2 @@
+//! clawdbot
+fn main() {}

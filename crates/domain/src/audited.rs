@@ -1,0 +1,322 @@
+//! What is written down: the catalogue of events.
+//!
+//! An unknown event does not compile. Each event knows its class (which setting covers it) and its
+//! level; the audit room adds time, index and hashes.
+
+use crate::{
+    Channel, Effect, ProviderName, RequestId, SandboxMode, ScopeSet, SessionId, TokenId, ToolName,
+};
+use serde::Serialize;
+use std::net::IpAddr;
+
+/// Who an event is about; every part that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Who {
+    /// Public id of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<TokenId>,
+    /// The conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// The address it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+}
+
+/// How loud an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Detail for an incident.
+    Debug,
+    /// The ordinary.
+    Info,
+    /// A control said no, or was weakened.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// Which setting covers an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Written when `gateway.audit.logRequests` is on.
+    Request,
+    /// Written when `gateway.audit.logTools` is on.
+    Tool,
+    /// Always written while auditing is on.
+    Security,
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It is about to happen.
+    Begin,
+    /// It happened.
+    Ok,
+    /// It was not allowed.
+    Denied,
+    /// It failed.
+    Failed,
+    /// It was started and nobody saw its end (cancelled, or the process died).
+    Abandoned,
+}
+
+/// What a model call used, as the provider reported it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Usage {
+    /// Tokens in.
+    pub input_tokens: u64,
+    /// Tokens out.
+    pub output_tokens: u64,
+}
+
+/// Everything that can be written to the audit log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event")]
+#[allow(
+    missing_docs,
+    reason = "field names are the documentation; the table in docs/reference/events.md explains each event"
+)]
+pub enum Event {
+    /// The gateway serves.
+    #[serde(rename = "gateway.start")]
+    GatewayStart {
+        version: String,
+        listening: String,
+        sandbox: SandboxMode,
+        layers: Vec<String>,
+    },
+    /// The gateway stopped serving.
+    #[serde(rename = "gateway.stop")]
+    GatewayStop { reason: String },
+    /// An API request was turned away before it reached a handler.
+    #[serde(rename = "security.request.refused")]
+    RequestRefused {
+        method: String,
+        path: String,
+        status: u16,
+        reason: String,
+    },
+    /// An API request was admitted.
+    #[serde(rename = "request.begin")]
+    RequestBegin { method: String, path: String },
+    /// An API request was answered.
+    #[serde(rename = "request.end")]
+    RequestEnd {
+        status: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A model is asked. The prompt is written as hash and length only.
+    #[serde(rename = "model.begin")]
+    ModelBegin {
+        provider: ProviderName,
+        model: String,
+        stream: bool,
+        prompt_bytes: usize,
+        prompt_sha256: String,
+    },
+    /// A model answered.
+    #[serde(rename = "model.end")]
+    ModelEnd {
+        provider: ProviderName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        bytes: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// Policy looked at a tool call and did not allow it.
+    #[serde(rename = "security.tool.denied")]
+    ToolDenied {
+        tool: String,
+        effect: Option<Effect>,
+        rules: Vec<String>,
+        arguments_sha256: String,
+    },
+    /// A permitted tool call starts.
+    #[serde(rename = "tool.begin")]
+    ToolBegin {
+        tool: ToolName,
+        effect: Effect,
+        rules: Vec<String>,
+        arguments: String,
+        arguments_sha256: String,
+    },
+    /// A tool call ended; told by what the executor did, not by what the model said.
+    #[serde(rename = "tool.end")]
+    ToolEnd {
+        tool: ToolName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exit: Option<i32>,
+        output_bytes: u64,
+        output_sha256: String,
+        truncated: bool,
+        layers: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// The guard found something.
+    #[serde(rename = "security.guard.finding")]
+    GuardFinding {
+        channel: Channel,
+        action: String,
+        score: f32,
+        findings: Vec<String>,
+        text_sha256: String,
+    },
+    /// A setting changed.
+    #[serde(rename = "security.config.changed")]
+    ConfigChanged {
+        key: String,
+        from: String,
+        to: String,
+        weakens: bool,
+    },
+    /// A change on disk could not be taken; the old settings stay in force.
+    #[serde(rename = "security.config.rejected")]
+    ConfigRejected { errors: Vec<String> },
+    /// A token was made.
+    #[serde(rename = "security.token.created")]
+    TokenCreated {
+        token: TokenId,
+        name: String,
+        scopes: String,
+        expires: Option<String>,
+    },
+    /// A token was revoked.
+    #[serde(rename = "security.token.revoked")]
+    TokenRevoked { token: TokenId, reason: String },
+    /// A setup token was made.
+    #[serde(rename = "security.setup.created")]
+    SetupCreated { expires: String },
+    /// A setup token was traded for an admin token.
+    #[serde(rename = "security.setup.redeemed")]
+    SetupRedeemed { token: TokenId },
+    /// A provider credential was stored.
+    #[serde(rename = "security.credential.stored")]
+    CredentialStored {
+        provider: ProviderName,
+        fingerprint: String,
+        origin: String,
+    },
+    /// A provider credential was removed.
+    #[serde(rename = "security.credential.removed")]
+    CredentialRemoved { provider: ProviderName },
+    /// The log itself: a segment was closed and the next one opened.
+    #[serde(rename = "audit.rotated")]
+    AuditRotated { closed: String, opened: String },
+    /// The log itself: a segment was dropped to keep the configured number.
+    #[serde(rename = "audit.pruned")]
+    AuditPruned {
+        segment: String,
+        first: u64,
+        last: u64,
+    },
+    /// The log itself: a torn last line was set aside after a crash.
+    #[serde(rename = "audit.recovered")]
+    AuditRecovered { bytes: u64, kept_in: String },
+    /// The log itself: its settings changed.
+    #[serde(rename = "security.audit.settings")]
+    AuditSettings {
+        enabled: bool,
+        level: Level,
+        log_requests: bool,
+        log_tools: bool,
+    },
+}
+
+impl Event {
+    /// Which setting covers it.
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::RequestBegin { .. }
+            | Self::RequestEnd { .. }
+            | Self::ModelBegin { .. }
+            | Self::ModelEnd { .. } => Class::Request,
+            Self::ToolBegin { .. } | Self::ToolEnd { .. } => Class::Tool,
+            Self::GatewayStart { .. }
+            | Self::GatewayStop { .. }
+            | Self::RequestRefused { .. }
+            | Self::ToolDenied { .. }
+            | Self::GuardFinding { .. }
+            | Self::ConfigChanged { .. }
+            | Self::ConfigRejected { .. }
+            | Self::TokenCreated { .. }
+            | Self::TokenRevoked { .. }
+            | Self::SetupCreated { .. }
+            | Self::SetupRedeemed { .. }
+            | Self::CredentialStored { .. }
+            | Self::CredentialRemoved { .. }
+            | Self::AuditRotated { .. }
+            | Self::AuditPruned { .. }
+            | Self::AuditRecovered { .. }
+            | Self::AuditSettings { .. } => Class::Security,
+        }
+    }
+
+    /// How loud it is. `gateway.audit.logLevel` leaves out what is quieter, but never a denial,
+    /// a warning, an error or a begin record (see the audit room).
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::RequestRefused { .. }
+            | Self::ToolDenied { .. }
+            | Self::GuardFinding { .. }
+            | Self::TokenRevoked { .. }
+            | Self::CredentialRemoved { .. }
+            | Self::AuditPruned { .. }
+            | Self::AuditRecovered { .. }
+            | Self::AuditSettings { .. } => Level::Warn,
+            Self::ConfigChanged { weakens, .. } => {
+                if *weakens {
+                    Level::Warn
+                } else {
+                    Level::Info
+                }
+            }
+            Self::ConfigRejected { .. } => Level::Error,
+            Self::RequestEnd { error, .. }
+            | Self::ModelEnd { error, .. }
+            | Self::ToolEnd { error, .. } => {
+                if error.is_some() {
+                    Level::Error
+                } else {
+                    Level::Info
+                }
+            }
+            Self::GatewayStart { .. }
+            | Self::GatewayStop { .. }
+            | Self::RequestBegin { .. }
+            | Self::ModelBegin { .. }
+            | Self::ToolBegin { .. }
+            | Self::TokenCreated { .. }
+            | Self::SetupCreated { .. }
+            | Self::SetupRedeemed { .. }
+            | Self::CredentialStored { .. }
+            | Self::AuditRotated { .. } => Level::Info,
+        }
+    }
+}
+
+/// Something that is written down before it happens.
+pub trait Audited {
+    /// The begin record.
+    fn event(&self) -> Event;
+    /// Who it is about.
+    fn who(&self) -> Who;
+}
+
+/// Scopes as they are written in events.
+impl From<ScopeSet> for String {
+    fn from(scopes: ScopeSet) -> Self {
+        scopes.to_string()
+    }
+}

@@ -1,0 +1,204 @@
+//! A tool, and a call of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::{fmt, sync::Arc};
+
+/// The name of a tool: `[a-z][a-z0-9_]*`, at most 64 bytes. `server__tool` names an MCP tool.
+///
+/// Parsed once at the door; inside, a `ToolName` is simply right.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ToolName(Arc<str>);
+
+/// Why a text is no tool name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a tool name: lower-case letters, digits and '_', starting with a letter, at most 64"
+)]
+pub struct BadToolName(String);
+
+impl ToolName {
+    /// Parses a tool name.
+    pub fn parse(text: &str) -> Result<Self, BadToolName> {
+        let first_is_letter = text.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
+        let rest_is_word = text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if first_is_letter && rest_is_word && text.len() <= 64 {
+            Ok(Self(text.into()))
+        } else {
+            // The name comes from a model or a client: show a bounded part of it.
+            Err(BadToolName(text.chars().take(80).collect()))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ToolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ToolName {
+    type Error = BadToolName;
+
+    fn try_from(text: String) -> Result<Self, BadToolName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ToolName> for String {
+    fn from(name: ToolName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+/// What a tool does to the world, from harmless to far-reaching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Reads inside the workspace.
+    Read,
+    /// Changes files in the workspace.
+    Write,
+    /// Runs a program.
+    Execute,
+    /// Reaches the network.
+    Network,
+}
+
+impl Effect {
+    /// The word shown to people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Execute => "execute",
+            Self::Network => "network",
+        }
+    }
+
+    /// True when a call leaves something behind or sends something out.
+    pub const fn changes_state(self) -> bool {
+        !matches!(self, Self::Read)
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a tool is: shown to the model, to people, and used to validate arguments.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: ToolName,
+    /// One paragraph for the model.
+    pub description: String,
+    /// What a call does to the world.
+    pub effect: Effect,
+    /// JSON Schema of the arguments object.
+    #[serde(rename = "input_schema")]
+    pub schema: Value,
+}
+
+/// One call of a tool, complete and valid against the tool's schema.
+///
+/// Only the toolbox's validation makes these from what a model or client proposed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolCall {
+    /// The caller's id of this call; echoed in the result.
+    pub id: String,
+    /// Which tool.
+    pub name: ToolName,
+    /// What it does to the world; copied from its spec.
+    pub effect: Effect,
+    /// The arguments, an object.
+    pub arguments: Map<String, Value>,
+}
+
+impl ToolCall {
+    /// The arguments as canonical JSON (keys sorted), so that equal arguments have one text and one hash.
+    pub fn canonical_arguments(&self) -> String {
+        fn sorted(value: &Value) -> Value {
+            match value {
+                Value::Object(map) => {
+                    let mut keys: Vec<_> = map.iter().collect();
+                    keys.sort_by(|a, b| a.0.cmp(b.0));
+                    Value::Object(
+                        keys.into_iter()
+                            .map(|(k, v)| (k.clone(), sorted(v)))
+                            .collect(),
+                    )
+                }
+                Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+            }
+        }
+        sorted(&Value::Object(self.arguments.clone())).to_string()
+    }
+
+    /// SHA-256 of [`canonical_arguments`](Self::canonical_arguments), in hex: what an approval binds.
+    pub fn arguments_sha256(&self) -> String {
+        use sha2::{Digest as _, Sha256};
+        use std::fmt::Write as _;
+        let digest = Sha256::digest(self.canonical_arguments().as_bytes());
+        digest
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_name_is_parsed_or_refused() {
+        for good in ["ls", "read_file", "server__tool", "a1"] {
+            assert_eq!(
+                ToolName::parse(good).map(|n| n.to_string()),
+                Ok(good.to_owned())
+            );
+        }
+        for bad in [
+            "",
+            "Read",
+            "../x",
+            "read file",
+            "1a",
+            "a-b",
+            "é",
+            &"a".repeat(65),
+        ] {
+            assert!(ToolName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn equal_arguments_have_one_hash_whatever_their_order() {
+        let call = |text: &str| ToolCall {
+            id: "1".into(),
+            name: ToolName::parse("read_file").unwrap(),
+            effect: Effect::Read,
+            arguments: serde_json::from_str(text).unwrap(),
+        };
+        let (a, b) = (
+            call(r#"{"a":1,"b":{"d":2,"c":3}}"#),
+            call(r#"{"b":{"c":3,"d":2},"a":1}"#),
+        );
+        assert_eq!(a.canonical_arguments(), r#"{"a":1,"b":{"c":3,"d":2}}"#);
+        assert_eq!(a.arguments_sha256(), b.arguments_sha256());
+    }
+}

@@ -1,0 +1,25 @@
+//! The shared words of Clawdbot.
+//!
+//! Everything here is plain data: no IO, no runtime, no configuration. Every other room depends on
+//! this crate and on little else, so it is kept small and still. A type belongs here only when two
+//! rooms that must not know each other have to say the same word.
+
+mod audited;
+mod call;
+mod mode;
+mod principal;
+mod provider;
+mod secret;
+mod text;
+mod time;
+
+pub use audited::{Audited, Class, Event, Level, Outcome, Usage, Who};
+pub use call::{BadToolName, Effect, ToolCall, ToolName, ToolSpec};
+pub use mode::{SandboxMode, ToolPolicyMode, UnknownMode};
+pub use principal::{
+    Principal, RequestId, Scope, ScopeSet, SessionId, TokenEnv, TokenId, UnknownScope,
+};
+pub use provider::{BadOrigin, Origin, Protocol, ProviderName, UnknownProvider};
+pub use secret::Secret;
+pub use text::{Channel, Provenance, Taint, Untrusted};
+pub use time::UnixTime;
