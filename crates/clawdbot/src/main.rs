@@ -1,2 +1,12 @@
-//! clawdbot
-fn main() {}
+//! `clawdbot`, the binary: reads the command line, wires the rooms together, prints.
+
+mod cli;
+mod home;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli::run(cli).into()
+}

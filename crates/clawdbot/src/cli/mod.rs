@@ -1,0 +1,74 @@
+//! The command line: one file a command group.
+
+mod audit;
+mod config;
+mod guard;
+mod models;
+mod outcome;
+mod sandbox;
+mod tokens;
+mod tools;
+
+pub use outcome::{CliResult, Exit, Failure};
+
+use crate::home::Home;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A self-hosted AI-assistant gateway that is secure by default and can prove it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "clawdbot",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Where configuration, logs, state, secrets and the workspace live [default: ~/.clawdbot]
+    #[arg(long, global = true, env = "CLAWDBOT_HOME", value_name = "DIR")]
+    home: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read and change the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Models, providers and their credentials
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    /// Tokens that may use this gateway
+    #[command(subcommand)]
+    Tokens(tokens::TokensCommand),
+    /// The tools, and whether a call of one would be allowed
+    #[command(subcommand)]
+    Tools(tools::ToolsCommand),
+    /// Read and verify the audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Try the prompt-injection guard on text
+    #[command(subcommand)]
+    Guard(guard::GuardCommand),
+    /// Prove and explain the sandbox
+    #[command(subcommand)]
+    Sandbox(sandbox::SandboxCommand),
+}
+
+/// Runs one command and reports how it went.
+pub fn run(cli: Cli) -> Exit {
+    let result = Home::find(cli.home)
+        .ok_or_else(Failure::no_home)
+        .and_then(|home| match cli.command {
+            Command::Config(command) => config::run(command, &home),
+            Command::Models(command) => models::run(command, &home),
+            Command::Tokens(command) => tokens::run(command, &home),
+            Command::Tools(command) => tools::run(command, &home),
+            Command::Audit(command) => audit::run(command, &home),
+            Command::Guard(command) => guard::run(command, &home),
+            Command::Sandbox(command) => sandbox::run(command, &home),
+        });
+    result.unwrap_or_else(|failure| failure.report())
+}

@@ -1,0 +1,108 @@
+//! How a command ends: exit codes after sysexits, and errors that say how to mend them.
+
+use std::{fmt, process::ExitCode};
+
+/// Exit codes; the numbers are those of `sysexits.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(
+    dead_code,
+    reason = "the table is whole so that each command picks from it, not from numbers"
+)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// A check found something.
+    Found = 1,
+    /// The command line was wrong.
+    Usage = 64,
+    /// The data was wrong.
+    BadData = 65,
+    /// Something needed is not there: no gateway runs, a call needs approval.
+    Unavailable = 69,
+    /// A bug of ours.
+    Bug = 70,
+    /// A file could not be created.
+    CannotCreate = 73,
+    /// Reading or writing failed.
+    Io = 74,
+    /// Try again later.
+    TryAgain = 75,
+    /// Policy said no.
+    Refused = 77,
+    /// The configuration is wrong.
+    BadConfig = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What every command returns.
+pub type CliResult = Result<Exit, Failure>;
+
+/// Why a command did not do what was asked, and how to mend it.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with its exit code.
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            message: message.to_string(),
+            hint: None,
+        }
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    pub(super) fn no_home() -> Self {
+        Self::new(
+            Exit::BadConfig,
+            "there is no home directory to keep anything in",
+        )
+        .hint("set CLAWDBOT_HOME or give --home DIR")
+    }
+
+    /// Prints it to standard error.
+    pub(super) fn report(self) -> Exit {
+        use std::io::Write as _;
+        let mut err = anstream::stderr().lock();
+        // Nothing is left to do when standard error itself is gone.
+        let _ = writeln!(err, "error: {}", self.message);
+        if let Some(hint) = self.hint {
+            let _ = writeln!(err, "  try: {hint}");
+        }
+        self.exit
+    }
+}
+
+/// Prints a line to standard output. A reader that has gone away (`| head`) is not an error.
+#[macro_export]
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(anstream::stdout().lock(), $($arg)*);
+    }};
+}
+
+/// Prints a line to standard error: notes and warnings that are no result.
+#[macro_export]
+macro_rules! note {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(anstream::stderr().lock(), $($arg)*);
+    }};
+}
