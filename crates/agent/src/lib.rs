@@ -1,1 +1,18 @@
-//! stub
+//! One turn, question to answer.
+//!
+//! [`Agent::turn`] is the life of a request on one page: screen what was said, write it down, ask
+//! the model, validate each call it proposes, decide it, write the permit down, run it in the
+//! sandbox, screen what came back, and go round again, at most [`Budget`] times. It knows no HTTP,
+//! no TLS and no files.
+
+mod act;
+mod agent;
+mod budget;
+mod error;
+mod step;
+
+pub use act::{Acted, Refusal};
+pub use agent::{Agent, Answer, Question, Said};
+pub use budget::{Budget, Spent};
+pub use error::TurnError;
+pub use step::{Emit, Emitter, Step};

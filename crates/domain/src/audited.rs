@@ -103,13 +103,13 @@ pub enum Event {
         status: u16,
         reason: String,
     },
-    /// An API request was admitted.
-    #[serde(rename = "request.begin")]
-    RequestBegin { method: String, path: String },
-    /// An API request was answered.
-    #[serde(rename = "request.end")]
-    RequestEnd {
+    /// An API request was answered. What it made happen has begin records of its own.
+    #[serde(rename = "request")]
+    Request {
+        method: String,
+        path: String,
         status: u16,
+        micros: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -238,10 +238,9 @@ impl Event {
     /// Which setting covers it.
     pub const fn class(&self) -> Class {
         match self {
-            Self::RequestBegin { .. }
-            | Self::RequestEnd { .. }
-            | Self::ModelBegin { .. }
-            | Self::ModelEnd { .. } => Class::Request,
+            Self::Request { .. } | Self::ModelBegin { .. } | Self::ModelEnd { .. } => {
+                Class::Request
+            }
             Self::ToolBegin { .. } | Self::ToolEnd { .. } => Class::Tool,
             Self::GatewayStart { .. }
             | Self::GatewayStop { .. }
@@ -283,7 +282,7 @@ impl Event {
                 }
             }
             Self::ConfigRejected { .. } => Level::Error,
-            Self::RequestEnd { error, .. }
+            Self::Request { error, .. }
             | Self::ModelEnd { error, .. }
             | Self::ToolEnd { error, .. } => {
                 if error.is_some() {
@@ -294,7 +293,6 @@ impl Event {
             }
             Self::GatewayStart { .. }
             | Self::GatewayStop { .. }
-            | Self::RequestBegin { .. }
             | Self::ModelBegin { .. }
             | Self::ToolBegin { .. }
             | Self::TokenCreated { .. }

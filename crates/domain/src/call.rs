@@ -148,16 +148,25 @@ impl ToolCall {
 
     /// SHA-256 of [`canonical_arguments`](Self::canonical_arguments), in hex: what an approval binds.
     pub fn arguments_sha256(&self) -> String {
-        use sha2::{Digest as _, Sha256};
-        use std::fmt::Write as _;
-        let digest = Sha256::digest(self.canonical_arguments().as_bytes());
-        digest
-            .iter()
-            .fold(String::with_capacity(64), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+        sha256_hex(self.canonical_arguments().as_bytes())
     }
+}
+
+/// SHA-256 in lower-case hex: how texts and arguments stand in records.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]

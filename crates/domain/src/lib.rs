@@ -14,7 +14,7 @@ mod text;
 mod time;
 
 pub use audited::{Audited, Class, Event, Level, Outcome, Usage, Who};
-pub use call::{BadToolName, Effect, ToolCall, ToolName, ToolSpec};
+pub use call::{BadToolName, Effect, ToolCall, ToolName, ToolSpec, hex, sha256_hex};
 pub use mode::{SandboxMode, ToolPolicyMode, UnknownMode};
 pub use principal::{
     Principal, RequestId, Scope, ScopeSet, SessionId, TokenEnv, TokenId, UnknownScope,

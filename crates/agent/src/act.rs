@@ -1,0 +1,204 @@
+//! One tool call: validate, decide, write down, run, screen. The only way to a tool.
+
+use crate::{agent::Agent, error::TurnError, step::Emitter, step::Step};
+use clawdbot_domain::{Event, Outcome, Principal, Taint, ToolCall, Untrusted, Who};
+use clawdbot_guard::Screened;
+use clawdbot_policy::{Decision, Explanation, Facts, Permit, RuleSaid, Verdict};
+use clawdbot_providers::ProposedCall;
+use std::fmt::Write as _;
+
+/// What became of a proposed call.
+#[derive(Debug)]
+pub enum Acted {
+    /// It ran.
+    Ran {
+        /// What came back, looked at and marked as untrusted.
+        result: Screened,
+        /// What came back, for a caller that is no model.
+        output: Untrusted,
+        /// True when the tool failed.
+        is_error: bool,
+        /// Exit code of a command.
+        exit: Option<i32>,
+        /// True when the output was cut at its cap.
+        truncated: bool,
+        /// Sandbox layers that held.
+        layers: Vec<String>,
+        /// Number of the begin record.
+        record: Option<u64>,
+        /// What the session is worth after it.
+        taint: Taint,
+    },
+    /// It did not run.
+    Refused(Refusal),
+}
+
+/// A call that did not run, and why.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What was asked for.
+    pub tool: String,
+    /// Ask or deny.
+    pub verdict: Verdict,
+    /// The rules against it, strictest first.
+    pub rules: Vec<RuleSaid>,
+    /// Number of the record.
+    pub record: Option<u64>,
+}
+
+impl Refusal {
+    /// Fit for a model and for the caller: which rules, without the commands that would change them.
+    pub fn reason(&self) -> String {
+        let mut text = format!("{} was not run", self.tool);
+        for (at, rule) in self.rules.iter().enumerate() {
+            let _ = write!(text, "{} {}", if at == 0 { ":" } else { ";" }, rule.why);
+        }
+        text
+    }
+
+    /// The commands that would allow it, in order.
+    pub fn remedies(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter_map(|rule| rule.remedy.as_deref())
+    }
+}
+
+/// Who proposes a call, and in what state the session is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) who: &'a Who,
+    pub(crate) taint: Taint,
+    pub(crate) boundary: &'a str,
+}
+
+impl Agent {
+    /// Takes one proposed call as far as the rules let it go.
+    pub(crate) async fn act(
+        &self,
+        proposed: &ProposedCall,
+        asking: Asking<'_>,
+        emit: &Emitter,
+    ) -> Result<Acted, TurnError> {
+        let call = match self
+            .toolbox
+            .validate(&proposed.id, &proposed.name, &proposed.arguments)
+        {
+            Ok(call) => call,
+            Err(bad) => {
+                let rule = RuleSaid {
+                    rule: "tool.schema",
+                    verdict: Verdict::Deny,
+                    why: bad.to_string(),
+                    remedy: None,
+                };
+                let tool: String = proposed.name.chars().take(64).collect();
+                let event = Event::ToolDenied {
+                    tool: tool.clone(),
+                    effect: None,
+                    rules: vec!["tool.schema=deny".to_owned()],
+                    arguments_sha256: clawdbot_domain::sha256_hex(proposed.arguments.as_bytes()),
+                };
+                return self.refuse(tool, event, vec![rule], asking, emit).await;
+            }
+        };
+        let facts = Facts {
+            principal: asking.principal,
+            who: asking.who,
+            taint: asking.taint,
+        };
+        match self.policy.decide(call, facts) {
+            Decision::Allow(permit) => self.run(permit, asking, emit).await,
+            Decision::Ask(ask) => {
+                let (call, why) = (ask.call(), ask.explanation());
+                self.refuse_call(call, ask.event(), why, asking, emit).await
+            }
+            Decision::Deny(denial) => {
+                let (call, why) = (denial.call(), denial.explanation());
+                self.refuse_call(call, denial.event(), why, asking, emit)
+                    .await
+            }
+        }
+    }
+
+    /// Written down, then run, then looked at.
+    async fn run(
+        &self,
+        permit: Permit,
+        asking: Asking<'_>,
+        emit: &Emitter,
+    ) -> Result<Acted, TurnError> {
+        let tool = permit.call().name.to_string();
+        let recorded = self.recorder.begin(permit).await?;
+        let record = recorded.index();
+        emit.step(Step::Permitted {
+            tool: tool.clone(),
+            arguments: recorded.value().call().canonical_arguments(),
+            rules: recorded.value().rules().to_vec(),
+            record,
+        });
+        let outcome = self.toolbox.run(recorded).await;
+        emit.step(Step::Ran {
+            tool,
+            layers: outcome.layers.clone(),
+            exit: outcome.exit,
+            bytes: outcome.output.len(),
+            is_error: outcome.is_error,
+        });
+        let looked = self.look_at(&outcome.output, asking, emit).await?;
+        Ok(Acted::Ran {
+            result: looked.text,
+            output: outcome.output,
+            is_error: outcome.is_error,
+            exit: outcome.exit,
+            truncated: outcome.truncated,
+            layers: outcome.layers,
+            record,
+            taint: asking.taint.and(looked.taint),
+        })
+    }
+
+    async fn refuse_call(
+        &self,
+        call: &ToolCall,
+        event: Event,
+        explanation: &Explanation,
+        asking: Asking<'_>,
+        emit: &Emitter,
+    ) -> Result<Acted, TurnError> {
+        let rules = explanation.against().into_iter().cloned().collect();
+        self.refuse(call.name.to_string(), event, rules, asking, emit)
+            .await
+    }
+
+    /// A refusal is written down before it is told.
+    async fn refuse(
+        &self,
+        tool: String,
+        event: Event,
+        rules: Vec<RuleSaid>,
+        asking: Asking<'_>,
+        emit: &Emitter,
+    ) -> Result<Acted, TurnError> {
+        let record = self
+            .recorder
+            .note(asking.who.clone(), Outcome::Denied, event)
+            .await?;
+        let verdict = rules
+            .iter()
+            .map(|r| r.verdict)
+            .max()
+            .unwrap_or(Verdict::Deny);
+        emit.step(Step::Refused {
+            tool: tool.clone(),
+            verdict,
+            rules: rules.clone(),
+            record,
+        });
+        Ok(Acted::Refused(Refusal {
+            tool,
+            verdict,
+            rules,
+            record,
+        }))
+    }
+}
