@@ -7,6 +7,9 @@ use clawdbot_policy::{Decision, Explanation, Facts, Permit, RuleSaid, Verdict};
 use clawdbot_providers::ProposedCall;
 use std::fmt::Write as _;
 
+/// The rule that turns away what is no call of a tool at all.
+const INVALID: &str = "tool.schema";
+
 /// What became of a proposed call.
 #[derive(Debug)]
 pub enum Acted {
@@ -56,6 +59,16 @@ impl Refusal {
         text
     }
 
+    /// True when the call itself was malformed: no policy was asked.
+    pub fn is_invalid(&self) -> bool {
+        self.rules.iter().any(|rule| rule.rule == INVALID)
+    }
+
+    /// True when a person's approval is all that is missing.
+    pub fn needs_approval(&self) -> bool {
+        self.verdict == Verdict::Ask
+    }
+
     /// The commands that would allow it, in order.
     pub fn remedies(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().filter_map(|rule| rule.remedy.as_deref())
@@ -86,7 +99,7 @@ impl Agent {
             Ok(call) => call,
             Err(bad) => {
                 let rule = RuleSaid {
-                    rule: "tool.schema",
+                    rule: INVALID,
                     verdict: Verdict::Deny,
                     why: bad.to_string(),
                     remedy: None,
@@ -95,7 +108,7 @@ impl Agent {
                 let event = Event::ToolDenied {
                     tool: tool.clone(),
                     effect: None,
-                    rules: vec!["tool.schema=deny".to_owned()],
+                    rules: vec![format!("{INVALID}=deny")],
                     arguments_sha256: clawdbot_domain::sha256_hex(proposed.arguments.as_bytes()),
                 };
                 return self.refuse(tool, event, vec![rule], asking, emit).await;

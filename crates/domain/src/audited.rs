@@ -102,6 +102,7 @@ pub enum Event {
         path: String,
         status: u16,
         reason: String,
+        repeats: u64,
     },
     /// An API request was answered. What it made happen has begin records of its own.
     #[serde(rename = "request")]
@@ -200,7 +201,10 @@ pub enum Event {
     SetupCreated { expires: String },
     /// A setup token was traded for an admin token.
     #[serde(rename = "security.setup.redeemed")]
-    SetupRedeemed { token: TokenId },
+    SetupRedeemed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<TokenId>,
+    },
     /// A provider credential was stored.
     #[serde(rename = "security.credential.stored")]
     CredentialStored {

@@ -1,1 +1,31 @@
-//! stub
+//! HTTP in, HTTP out.
+//!
+//! A connection is taken only from a peer that may connect ([`listen`]); a request passes the edge
+//! (host, origin, limits), then the router, whose handlers cannot run without [`Caller`]: an
+//! authenticated principal with the scope its route declares. What a handler decides nothing about
+//! is everything: screening, policy and recording belong to the agent.
+
+mod answer;
+mod anthropic;
+mod caller;
+mod chat;
+mod edge;
+mod limit;
+mod listen;
+mod live;
+mod openai;
+mod refusals;
+mod relay;
+mod routes;
+mod serve;
+mod service;
+mod sse;
+mod turn_stream;
+
+pub use caller::Caller;
+pub use edge::{Cors, EdgeRules};
+pub use limit::{Limit, SlidingLog};
+pub use listen::{Bind, CannotListen, Listener, Peers};
+pub use live::{Live, Ready, Rooms};
+pub use routes::{Access, TABLE};
+pub use serve::{Drained, serve};

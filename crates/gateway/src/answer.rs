@@ -1,0 +1,265 @@
+//! What goes wrong, as the caller hears it: one table from cause to status and public words.
+//!
+//! Two messages for every failure: the caller hears little, the log hears who, what and which rule.
+//! A policy denial is never a 429 or 5xx: the official SDKs would try again.
+
+use axum::body::Body;
+use clawdbot_agent::TurnError;
+use clawdbot_domain::Protocol;
+use clawdbot_guard::BodyRefusal;
+use clawdbot_providers::{NoProvider, ProviderError};
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+use std::time::Duration;
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    /// Machine-readable, stable.
+    pub(crate) code: &'static str,
+    /// For the caller.
+    pub(crate) message: String,
+    /// For the log; the message when there is nothing to add.
+    pub(crate) log: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// What the log is told about an answer, carried beside it.
+#[derive(Debug, Clone)]
+pub(crate) struct ForTheLog(pub(crate) String);
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            log: None,
+            retry_after: None,
+        }
+    }
+
+    fn log(mut self, log: impl Into<String>) -> Self {
+        self.log = Some(log.into());
+        self
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+
+    pub(crate) fn misdirected(why: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "this host is not served here",
+        )
+        .log(why)
+    }
+
+    pub(crate) fn foreign_origin(origin: &HeaderValue) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "this origin is not allowed",
+        )
+        .log(format!(
+            "origin {origin:?} is not one of gateway.cors.allowedOrigins"
+        ))
+    }
+
+    pub(crate) fn too_many(which: &str, retry_after: Duration) -> Self {
+        let mut error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "too many requests; see Retry-After",
+        )
+        .log(which);
+        error.retry_after = Some(retry_after);
+        error
+    }
+
+    /// One answer for every reason why a token does not count.
+    pub(crate) fn unauthenticated(why: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_token",
+            "a valid token is needed: Authorization: Bearer <token>, or x-api-key",
+        )
+        .log(why)
+    }
+
+    pub(crate) fn scope(needed: clawdbot_domain::Scope) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "scope_missing",
+            format!("this token does not have the scope {needed}"),
+        )
+    }
+
+    pub(crate) fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such endpoint",
+        )
+    }
+
+    /// In the caller's dialect, after the public shapes of OpenAI and Anthropic.
+    pub(crate) fn into_response(self, dialect: Protocol) -> Response<Body> {
+        let body = self.body(dialect);
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(retry_after) = self.retry_after {
+            // Rounded up: who comes back at that second is admitted.
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(retry_after.as_secs() + 1),
+            );
+        }
+        response
+            .extensions_mut()
+            .insert(ForTheLog(self.log.unwrap_or(self.message)));
+        response
+    }
+
+    /// The JSON of the error in a dialect.
+    pub(crate) fn body(&self, dialect: Protocol) -> String {
+        match dialect {
+            Protocol::OpenAi => json!({"error": {
+                "message": self.message, "type": self.openai_type(), "param": null, "code": self.code,
+            }}),
+            Protocol::Anthropic => json!({"type": "error", "error": {
+                "type": self.anthropic_type(), "message": self.message, "code": self.code,
+            }}),
+        }
+        .to_string()
+    }
+
+    fn openai_type(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        }
+    }
+
+    fn anthropic_type(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            503 | 529 => "overloaded_error",
+            400..=499 => "invalid_request_error",
+            _ => "api_error",
+        }
+    }
+}
+
+impl From<TurnError> for ApiError {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::NotRecorded(why) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "audit_unavailable",
+                "the audit log cannot be written, so nothing was done",
+            )
+            .log(why.to_string()),
+            TurnError::Guarded(report) => {
+                Self::new(StatusCode::FORBIDDEN, "prompt_injection", report.public())
+            }
+            TurnError::Body(refusal @ BodyRefusal::Malformed { .. }) => {
+                Self::bad_request(refusal.to_string())
+            }
+            TurnError::Body(BodyRefusal::Finding(report)) => {
+                Self::new(StatusCode::FORBIDDEN, "prompt_injection", report.public())
+            }
+            TurnError::Provider(error) => error.into(),
+            TurnError::Budget(spent) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "budget_spent",
+                format!("the turn was stopped: {spent}"),
+            ),
+            TurnError::Question(why) => Self::bad_request(why),
+        }
+    }
+}
+
+impl From<ProviderError> for ApiError {
+    fn from(error: ProviderError) -> Self {
+        let log = error.to_string();
+        let (status, code, message) = match &error {
+            ProviderError::NoCredential { .. } => (
+                StatusCode::BAD_REQUEST,
+                "no_provider_configured",
+                log.clone(),
+            ),
+            ProviderError::Unreachable { provider, .. } => (
+                StatusCode::BAD_GATEWAY,
+                "provider_unreachable",
+                format!("{provider} cannot be reached"),
+            ),
+            ProviderError::TimedOut { .. } => {
+                (StatusCode::GATEWAY_TIMEOUT, "provider_timeout", log.clone())
+            }
+            ProviderError::Refused { status, .. } => {
+                (passed_on(*status), "provider_error", log.clone())
+            }
+            ProviderError::Malformed { provider, .. } => (
+                StatusCode::BAD_GATEWAY,
+                "provider_malformed",
+                format!("{provider} sent an answer that is not its protocol"),
+            ),
+            ProviderError::Cut { .. } => (StatusCode::BAD_GATEWAY, "provider_cut", log.clone()),
+        };
+        let mut answer = Self::new(status, code, message).log(log);
+        if let ProviderError::Refused {
+            retry_after: Some(seconds),
+            ..
+        } = error
+        {
+            answer.retry_after = Some(Duration::from_secs(seconds.saturating_sub(1)));
+        }
+        answer
+    }
+}
+
+/// A provider's refusal as ours. Its 401 and 403 are about *our* credential, not the caller's token.
+fn passed_on(status: u16) -> StatusCode {
+    match status {
+        400 | 404 | 413 | 422 | 429 | 529 => {
+            StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
+        }
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+impl From<NoProvider> for ApiError {
+    fn from(error: NoProvider) -> Self {
+        let message = error.to_string();
+        match error {
+            NoProvider::NotConfigured => {
+                Self::new(StatusCode::BAD_REQUEST, "no_provider_configured", message)
+            }
+            NoProvider::WrongDialect { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "wrong_endpoint", message)
+            }
+            NoProvider::Unknown { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "model_not_found", message)
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Who calls: what every handler of a guarded route is given, and cannot make for itself.
+
+use crate::answer::ApiError;
+use crate::live::Rooms;
+use crate::serve::Server;
+use clawdbot_auth::Authenticated;
+use clawdbot_domain::{Principal, Protocol, RequestId, Scope, TokenId, UnixTime, Who};
+use http::{HeaderMap, header};
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// One request: under which rooms, from where, and who turned out to be asking.
+pub(crate) struct Context {
+    pub(crate) server: Arc<Server>,
+    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) id: RequestId,
+    pub(crate) address: IpAddr,
+    pub(crate) dialect: Protocol,
+    /// Set once the token is known; read for the request's own record.
+    pub(crate) actor: OnceLock<TokenId>,
+}
+
+impl Context {
+    /// Who the request is about, as far as it is known.
+    pub(crate) fn who(&self) -> Who {
+        Who {
+            actor: self.actor.get().cloned(),
+            session: None,
+            request: Some(self.id.clone()),
+            address: Some(self.address),
+        }
+    }
+}
+
+/// An authenticated caller with the scope its route asks for.
+///
+/// A handler of a guarded route takes one, and outside this crate nobody can make one:
+///
+/// ```compile_fail,E0451
+/// # fn forge(authenticated: clawdbot_auth::Authenticated) {
+/// let forged = clawdbot_gateway::Caller { authenticated, context: todo!() };
+/// # }
+/// ```
+pub struct Caller {
+    authenticated: Authenticated,
+    context: Arc<Context>,
+}
+
+impl Caller {
+    /// Authenticates a request and checks that its token has the scope, where one is needed.
+    pub(crate) fn identify(
+        context: &Arc<Context>,
+        headers: &HeaderMap,
+        needed: Option<Scope>,
+    ) -> Result<Self, ApiError> {
+        let now = Instant::now();
+        let authenticated = match authenticate(&context.rooms, headers) {
+            Ok(authenticated) => authenticated,
+            Err(why) => {
+                context.server.edge.count_failure(context.address, now)?;
+                return Err(ApiError::unauthenticated(why));
+            }
+        };
+        let principal = authenticated.principal();
+        let _ = context.actor.set(principal.token.clone());
+        context
+            .server
+            .edge
+            .admit_token(&context.rooms.edge, &principal.token, now)?;
+        if let Some(missing) = needed.filter(|scope| !principal.scopes.has(*scope)) {
+            return Err(ApiError::scope(missing));
+        }
+        Ok(Self {
+            authenticated,
+            context: Arc::clone(context),
+        })
+    }
+
+    /// Who asks.
+    pub(crate) fn principal(&self) -> &Principal {
+        self.authenticated.principal()
+    }
+
+    /// Who asks, for the record.
+    pub(crate) fn who(&self) -> Who {
+        self.context.who()
+    }
+
+    pub(crate) fn rooms(&self) -> &Arc<Rooms> {
+        &self.context.rooms
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+}
+
+/// The token from `Authorization: Bearer` or `x-api-key`; official SDKs send one or the other.
+fn authenticate(rooms: &Rooms, headers: &HeaderMap) -> Result<Authenticated, String> {
+    let bearer = headers.get(header::AUTHORIZATION).map(|value| {
+        let text = value.to_str().unwrap_or_default();
+        text.split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+    });
+    let presented = match bearer {
+        Some(Some((_, token))) => Some(token.trim()),
+        Some(None) => return Err("the Authorization header is not a bearer token".to_owned()),
+        None => headers
+            .get("x-api-key")
+            .and_then(|value| value.to_str().ok()),
+    };
+    let presented = presented.ok_or("no token was presented")?;
+    rooms
+        .authenticator
+        .authenticate(presented, UnixTime::now())
+        .map_err(|why| why.to_string())
+}

@@ -1,0 +1,108 @@
+//! The two model routes: an agent turn, or a relay to the model's own provider.
+
+use crate::answer::ApiError;
+use crate::caller::Caller;
+use crate::routes::Handled;
+use crate::service::{MODEL_BODY, body_of, json};
+use crate::turn_stream::{Piece, TurnStream};
+use crate::{anthropic, openai, relay, sse};
+use axum::body::Body;
+use clawdbot_agent::{Answer, Question, Said, TurnError};
+use clawdbot_domain::Protocol;
+use futures_util::StreamExt as _;
+use http::{Request, StatusCode};
+use std::sync::Arc;
+
+/// The model name of the one agent there is.
+pub(crate) const AGENT: &str = "clawdbot/main";
+
+/// Asks for `clawdbot.step` events in a stream; the command line uses it to show what happens.
+const STEPS: &str = "x-clawdbot-steps";
+
+/// `POST /v1/chat/completions`.
+pub(crate) async fn chat_completions(caller: Caller, request: Request<Body>) -> Handled {
+    model_route(caller, request, Protocol::OpenAi).await
+}
+
+/// `POST /v1/messages`.
+pub(crate) async fn messages(caller: Caller, request: Request<Body>) -> Handled {
+    model_route(caller, request, Protocol::Anthropic).await
+}
+
+async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol) -> Handled {
+    let query = request.uri().query().map(str::to_owned);
+    let headers = request.headers().clone();
+    let body = body_of(request, MODEL_BODY).await?;
+    let body = caller
+        .rooms()
+        .agent
+        .screen_body(&caller.who(), body, protocol)
+        .await?;
+    match body.model() {
+        AGENT | "clawdbot" => {
+            let model = body.model().to_owned();
+            let steps = headers.contains_key(STEPS);
+            match protocol {
+                Protocol::OpenAi => {
+                    let asked = openai::Request::parse(body.bytes())?;
+                    let id = caller.context().id.to_string();
+                    let usage = asked.includes_usage();
+                    let telling = openai::Telling { id, model, usage };
+                    let turn = turn(&caller, asked.said()?, asked.max_tokens())?;
+                    if asked.stream {
+                        return streamed(turn, telling, steps).await;
+                    }
+                    Ok(json(StatusCode::OK, &telling.whole(&whole(turn).await?)))
+                }
+                Protocol::Anthropic => {
+                    let asked = anthropic::Request::parse(body.bytes())?;
+                    let telling = anthropic::Telling {
+                        id: caller.context().id.to_string(),
+                        model,
+                    };
+                    let turn = turn(&caller, asked.said()?, Some(asked.max_tokens()))?;
+                    if asked.stream {
+                        return streamed(turn, telling, steps).await;
+                    }
+                    Ok(json(StatusCode::OK, &telling.whole(&whole(turn).await?)))
+                }
+            }
+        }
+        other if other.starts_with("clawdbot/") => Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            format!("there is no agent of that name; the agent is {AGENT}"),
+        )),
+        _ => relay::relay(&caller, protocol, query.as_deref(), &headers, body).await,
+    }
+}
+
+/// An agent turn asks the default model, whatever dialect the client speaks.
+fn turn(caller: &Caller, said: Vec<Said>, max_tokens: Option<u32>) -> Result<TurnStream, ApiError> {
+    let rooms = Arc::clone(caller.rooms());
+    let picked = rooms.models.default_model()?;
+    let question = Question {
+        principal: caller.principal().clone(),
+        who: caller.who(),
+        provider: picked.provider,
+        model: picked.model,
+        said,
+        max_tokens,
+    };
+    Ok(TurnStream::new(rooms, question))
+}
+
+async fn streamed(mut turn: TurnStream, telling: impl sse::Dialect, steps: bool) -> Handled {
+    turn.begin(steps).await?;
+    Ok(sse::stream(turn, telling, steps))
+}
+
+/// Runs a turn to its end.
+async fn whole(mut turn: TurnStream) -> Result<Answer, ApiError> {
+    while let Some(piece) = turn.next().await {
+        if let Piece::End(end) = piece {
+            return Ok(end?);
+        }
+    }
+    Err(TurnError::Question("the turn ended without an answer").into())
+}

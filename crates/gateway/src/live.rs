@@ -1,0 +1,51 @@
+//! The rooms in force.
+
+use crate::edge::EdgeRules;
+use clawdbot_agent::Agent;
+use clawdbot_auth::{Authenticator, TokenStore};
+use clawdbot_providers::Directory;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What `/ready` says of one part: its name, and what is wrong with it if anything is.
+pub type Ready = (&'static str, Result<(), String>);
+
+/// Everything a request needs, under one set of settings.
+pub struct Rooms {
+    /// Runs turns, tools and relays.
+    pub agent: Agent,
+    /// The providers, by model.
+    pub models: Directory,
+    /// Who asks.
+    pub authenticator: Authenticator,
+    /// The store of tokens, for the setup exchange.
+    pub tokens: Arc<TokenStore>,
+    /// The rules of the edge.
+    pub edge: EdgeRules,
+    /// What `/ready` and `/status` report.
+    pub ready: Box<dyn Fn() -> Vec<Ready> + Send + Sync>,
+    /// One line a setting that people ask for first, for `/status`.
+    pub posture: Vec<(&'static str, String)>,
+}
+
+/// The current [`Rooms`]. A live change of settings puts new ones in place; requests in flight keep
+/// those they started with.
+#[derive(Clone)]
+pub struct Live(Arc<RwLock<Arc<Rooms>>>);
+
+impl Live {
+    /// Starts with these rooms.
+    pub fn new(rooms: Rooms) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(rooms))))
+    }
+
+    /// The rooms in force now.
+    pub fn current(&self) -> Arc<Rooms> {
+        // A poisoned lock still holds whole rooms: they are replaced in one assignment.
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts new rooms in place.
+    pub fn replace(&self, rooms: Rooms) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rooms);
+    }
+}
