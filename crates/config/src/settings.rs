@@ -1,0 +1,230 @@
+//! The settings as the rest of the program sees them: states named, nothing to parse again.
+
+use crate::bind::Bind;
+use crate::values::Values;
+use clawdbot_domain::{Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Everything that can be set. `Settings::default()` is what an empty file means: the safe one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `gateway.*`.
+    pub gateway: Gateway,
+    /// `models.*`.
+    pub models: Models,
+}
+
+/// `gateway.*`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gateway {
+    /// Who can reach the gateway at all.
+    pub bind: Bind,
+    /// TCP port, never 0.
+    pub port: u16,
+    /// Which tokens it takes.
+    pub environment: TokenEnv,
+    /// Only from these is `X-Forwarded-For` believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Host names it answers to besides its own; lower case, no port.
+    pub allowed_hosts: Vec<String>,
+    /// Which web pages may call it.
+    pub cors: Cors,
+    /// How many requests one client may make.
+    pub rate_limit: RateLimit,
+    /// How tools are confined.
+    pub sandbox: SandboxSettings,
+    /// Which tools may run.
+    pub tools: ToolSettings,
+    /// How text is screened.
+    pub prompt_injection: PromptInjection,
+    /// What is written down.
+    pub audit: AuditPolicy,
+    /// The operational log, not the audit log.
+    pub log_level: Level,
+}
+
+/// `gateway.cors.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// No web page of another origin may call the gateway.
+    Disabled,
+    /// Pages of exactly these origins may. An empty list lets none in.
+    Allow(Vec<String>),
+}
+
+/// `gateway.security.rateLimit.*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateLimit {
+    /// Nobody counts.
+    Off,
+    /// At most `max_requests` in any stretch of `window`.
+    Limit {
+        /// At least 1.
+        max_requests: u32,
+        /// At least 100 ms.
+        window: Duration,
+    },
+}
+
+/// `gateway.sandbox.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxSettings {
+    /// False only after somebody accepted the risk.
+    pub enabled: bool,
+    /// How tight.
+    pub mode: SandboxMode,
+    /// Names without '/' or absolute paths.
+    pub allowed_commands: Vec<String>,
+}
+
+/// `gateway.tools.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolSettings {
+    /// The policy.
+    pub policy: ToolPolicyMode,
+    /// What may run under `restrictive` and `whitelist`.
+    pub allow_list: Vec<ToolName>,
+    /// What never runs, whatever the policy.
+    pub deny_list: Vec<ToolName>,
+}
+
+/// `gateway.security.promptInjection.*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromptInjection {
+    /// Screen at all.
+    pub enabled: bool,
+    /// Block where the lenient guard would only mark.
+    pub strict_mode: bool,
+}
+
+/// `gateway.audit.*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditPolicy {
+    /// Write an audit log.
+    pub enabled: bool,
+    /// Leave out what is quieter.
+    pub log_level: Level,
+    /// Write API requests and model calls.
+    pub log_requests: bool,
+    /// Write tool calls.
+    pub log_tools: bool,
+    /// Size of one segment, in MB of 1,000,000 bytes.
+    pub max_log_size_mb: u64,
+    /// How many segments are kept, at least 2.
+    pub max_log_files: u32,
+}
+
+/// `models.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Models {
+    /// The model that answers when nobody names one.
+    pub default: ModelRef,
+    /// Whether the built-in scripted provider answers.
+    pub demo_enabled: bool,
+    /// Where each provider is; `compatible` is absent until it is set. `demo` has none.
+    pub base_urls: BTreeMap<ProviderName, String>,
+}
+
+/// `provider/model`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelRef {
+    /// The provider, before the first '/'.
+    pub provider: ProviderName,
+    /// Its own name of the model; may hold more '/'.
+    pub model: String,
+}
+
+impl ModelRef {
+    /// Reads `provider/model`.
+    ///
+    /// # Errors
+    /// In words, when there is no '/', the provider is unknown, or the name is empty, longer than
+    /// 200 characters or holds white space.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (provider, model) = text
+            .split_once('/')
+            .ok_or("a model is named provider/model, as in demo/demo")?;
+        let provider = provider
+            .parse::<ProviderName>()
+            .map_err(|e| e.to_string())?;
+        let odd = |c: char| c.is_whitespace() || c.is_control();
+        if model.is_empty() || model.chars().count() > 200 || model.contains(odd) {
+            return Err(
+                "after provider/ comes the model's name: 1 to 200 characters, no spaces".into(),
+            );
+        }
+        Ok(Self {
+            provider,
+            model: model.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ModelRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider, self.model)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::from(&Values::default())
+    }
+}
+
+impl From<&Values> for Settings {
+    fn from(v: &Values) -> Self {
+        Self {
+            gateway: Gateway::from(v),
+            models: Models {
+                default: v.model.clone(),
+                demo_enabled: v.demo_enabled,
+                base_urls: v.base_urls.clone(),
+            },
+        }
+    }
+}
+
+impl From<&Values> for Gateway {
+    fn from(v: &Values) -> Self {
+        Self {
+            bind: v.bind,
+            port: v.port,
+            environment: v.environment,
+            trusted_proxies: v.trusted_proxies.clone(),
+            allowed_hosts: v.allowed_hosts.clone(),
+            cors: if v.cors_enabled {
+                Cors::Allow(v.allowed_origins.clone())
+            } else {
+                Cors::Disabled
+            },
+            rate_limit: if v.rate_enabled {
+                RateLimit::Limit {
+                    max_requests: v.max_requests,
+                    window: Duration::from_millis(v.window_ms),
+                }
+            } else {
+                RateLimit::Off
+            },
+            sandbox: SandboxSettings {
+                enabled: v.sandbox_enabled,
+                mode: v.sandbox_mode,
+                allowed_commands: v.allowed_commands.clone(),
+            },
+            tools: ToolSettings {
+                policy: v.tool_policy,
+                allow_list: v.allow_list.clone(),
+                deny_list: v.deny_list.clone(),
+            },
+            prompt_injection: PromptInjection {
+                enabled: v.guard_enabled,
+                strict_mode: v.guard_strict,
+            },
+            audit: v.audit,
+            log_level: v.log_level,
+        }
+    }
+}
