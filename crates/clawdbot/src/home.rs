@@ -1,6 +1,11 @@
 //! Where everything lives.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+/// What a new workspace holds.
+const NOTES: &str = "This is your workspace: the only folder the assistant's tools can see.\n\
+Put files here, or ask the assistant to write some.\n";
 
 /// `$CLAWDBOT_HOME`, by default `~/.clawdbot`.
 #[derive(Debug, Clone)]
@@ -17,6 +22,30 @@ impl Home {
         Some(Self {
             root: std::path::absolute(&root).unwrap_or(root),
         })
+    }
+
+    /// Creates what is missing, for this user only. The workspace starts with one small file, so
+    /// that there is something to list and to read.
+    pub fn create(&self) -> std::io::Result<()> {
+        let private = |dir: &Path| {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+        };
+        for dir in [
+            self.root.join("config"),
+            self.logs(),
+            self.state(),
+            self.secrets(),
+        ] {
+            private(&dir)?;
+        }
+        if !self.workspace().exists() {
+            private(&self.workspace())?;
+            std::fs::write(self.workspace().join("notes.txt"), NOTES)?;
+        }
+        Ok(())
     }
 
     /// The folder itself.

@@ -1,18 +1,22 @@
 //! The command line: one file a command group.
 
 mod audit;
+mod chat;
 mod config;
+mod gateway;
 mod guard;
 mod models;
 mod outcome;
 mod sandbox;
+mod status;
 mod tokens;
 mod tools;
+mod up;
 
 pub use outcome::{CliResult, Exit, Failure};
 
 use crate::home::Home;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// A self-hosted AI-assistant gateway that is secure by default and can prove it.
@@ -34,6 +38,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set everything up, start the gateway and open a chat
+    Up(up::UpArgs),
+    /// Serve, and nothing else
+    Gateway(gateway::GatewayArgs),
+    /// Talk to a running gateway
+    Chat(chat::ChatArgs),
+    /// What a running gateway says of itself
+    Status(status::StatusArgs),
     /// Read and change the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -55,6 +67,11 @@ enum Command {
     /// Prove and explain the sandbox
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs one command and reports how it went.
@@ -62,6 +79,10 @@ pub fn run(cli: Cli) -> Exit {
     let result = Home::find(cli.home)
         .ok_or_else(Failure::no_home)
         .and_then(|home| match cli.command {
+            Command::Up(args) => up::run(args, &home),
+            Command::Gateway(args) => gateway::run(&args, &home),
+            Command::Chat(args) => chat::run(&args, &home),
+            Command::Status(args) => status::run(&args, &home),
             Command::Config(command) => config::run(command, &home),
             Command::Models(command) => models::run(command, &home),
             Command::Tokens(command) => tokens::run(command, &home),
@@ -69,6 +90,14 @@ pub fn run(cli: Cli) -> Exit {
             Command::Audit(command) => audit::run(command, &home),
             Command::Guard(command) => guard::run(command, &home),
             Command::Sandbox(command) => sandbox::run(command, &home),
+            Command::Completions { shell } => completions(shell),
         });
     result.unwrap_or_else(|failure| failure.report())
+}
+
+fn completions(shell: clap_complete::Shell) -> CliResult {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "clawdbot", &mut script);
+    crate::say!("{}", String::from_utf8_lossy(&script).trim_end());
+    Ok(Exit::Done)
 }

@@ -1,0 +1,206 @@
+//! `clawdbot chat`: a conversation with a running gateway.
+
+use super::gateway::runtime;
+use super::{CliResult, Exit, Failure};
+use crate::client::{Client, Heard};
+use crate::home::Home;
+use crate::{note, say};
+use clap::Args;
+use clawdbot_auth::operator;
+use clawdbot_config::{Overrides, SettingsFile};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+#[derive(Debug, Args)]
+pub struct ChatArgs {
+    /// Ask this and exit; without it, talk until end of input
+    message: Option<String>,
+
+    /// The gateway's port, when it is not gateway.port
+    #[arg(long)]
+    port: Option<u16>,
+
+    /// Show each step of a turn: screened, permitted or refused, recorded, sandboxed
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub fn run(args: &ChatArgs, home: &Home) -> CliResult {
+    let client = client(home, args.port)?;
+    runtime()?.block_on(async {
+        match &args.message {
+            Some(message) => ask(&client, &mut Vec::new(), message, args.verbose).await,
+            None => talk(&client).await,
+        }
+    })
+}
+
+/// A client of the gateway of this home, as its operator.
+pub(super) fn client(home: &Home, port: Option<u16>) -> Result<Client, Failure> {
+    let file = SettingsFile::new(home.config_file());
+    let loaded = file.load(&Overrides::from_vars(std::env::vars_os()));
+    let loaded = loaded.map_err(crate::running::bad_settings)?;
+    let token = operator::read(&home.secrets()).map_err(|e| Failure::new(Exit::Io, e))?;
+    let token = token.ok_or_else(|| {
+        Failure::new(Exit::Unavailable, "there is no operator token in this home")
+            .hint("start the gateway once: clawdbot up")
+    })?;
+    Ok(Client::new(
+        port.unwrap_or(loaded.settings.gateway.port),
+        token,
+    ))
+}
+
+/// One message, every step shown.
+pub(super) async fn once(client: &Client, message: &str) -> CliResult {
+    note!("you: {message}");
+    ask(client, &mut Vec::new(), message, true).await
+}
+
+/// A conversation on the terminal.
+pub(super) async fn talk(client: &Client) -> CliResult {
+    let mut history = Vec::new();
+    note!("ask anything; an empty line or ctrl-d ends the chat. Try: list the files");
+    loop {
+        if std::io::stdin().is_terminal() {
+            let _ = write!(anstream::stderr().lock(), "\n> ");
+        }
+        let line = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            std::io::stdin()
+                .lock()
+                .read_line(&mut line)
+                .map(|n| (n > 0).then_some(line))
+        });
+        let line = line.await.map_err(|e| Failure::new(Exit::Bug, e))?;
+        let line = line.map_err(|e| Failure::new(Exit::Io, format!("cannot read: {e}")))?;
+        let Some(line) = line.map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()) else {
+            return Ok(Exit::Done);
+        };
+        if let Err(failure) = ask(client, &mut history, &line, true).await {
+            // One failed question does not end a conversation.
+            failure.report();
+            history.pop();
+        }
+    }
+}
+
+/// Asks, prints the answer as it comes, and keeps both in the history.
+async fn ask(client: &Client, history: &mut Vec<Value>, message: &str, steps: bool) -> CliResult {
+    history.push(json!({"role": "user", "content": message}));
+    let mut answer = String::new();
+    let mut fresh_line = true;
+    client
+        .ask(history, |heard| match heard {
+            Heard::Text(text) => {
+                let _ = write!(anstream::stdout().lock(), "{}", visible(&text));
+                let _ = anstream::stdout().lock().flush();
+                fresh_line = text.ends_with('\n');
+                answer.push_str(&text);
+            }
+            Heard::Step(step) if steps => {
+                if !fresh_line {
+                    say!("");
+                    fresh_line = true;
+                }
+                if let Some(line) = told(&step) {
+                    note!("  {line}");
+                }
+            }
+            Heard::Step(_) => {}
+        })
+        .await?;
+    say!("");
+    history.push(json!({"role": "assistant", "content": answer}));
+    Ok(Exit::Done)
+}
+
+/// Model output is somebody else's text: a terminal must not obey it.
+fn visible(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        c if c.is_control() || is_format(c) => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Characters that reorder or hide text: bidirectional controls, zero-width, tags.
+const fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// One step in a line.
+fn told(step: &Value) -> Option<String> {
+    let text = |key: &str| {
+        step.get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let record = || match step.get("record").and_then(Value::as_u64) {
+        Some(number) => format!("recorded as no. {number}"),
+        None => "not recorded: auditing of this is off".to_owned(),
+    };
+    let list = |key: &str| {
+        let items = step.get(key).and_then(Value::as_array).map(Vec::as_slice);
+        let items = items.unwrap_or_default().iter().filter_map(Value::as_str);
+        items.collect::<Vec<_>>().join(", ")
+    };
+    let line = match text("step").as_str() {
+        "screened" => {
+            let found = step
+                .get("finding")
+                .and_then(Value::as_str)
+                .unwrap_or("nothing found");
+            let bytes = step.get("bytes").and_then(Value::as_u64).unwrap_or(0);
+            format!(
+                "screened   {} text, {bytes} bytes: {found}",
+                text("channel")
+            )
+        }
+        "asked" => format!(
+            "recorded   {}: asking {}/{}",
+            record(),
+            text("provider"),
+            text("model")
+        ),
+        "permitted" => format!(
+            "permitted  {} {} by {}; {}",
+            text("tool"),
+            text("arguments"),
+            list("rules"),
+            record()
+        ),
+        "refused" => {
+            let rules = step
+                .get("rules")
+                .and_then(Value::as_array)
+                .map(Vec::as_slice);
+            let named = rules
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|r| r.get("rule")?.as_str());
+            let named = named.collect::<Vec<_>>().join(", ");
+            let verdict = if text("verdict") == "ask" {
+                "needs approval"
+            } else {
+                "refused"
+            };
+            format!("{verdict:<10} {} by {named}; {}", text("tool"), record())
+        }
+        "ran" => format!("sandboxed  {} ran under {}", text("tool"), list("layers")),
+        _ => return None,
+    };
+    Some(visible(&line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn a_terminal_does_not_obey_what_a_model_says() {
+        assert_eq!(visible("a\x1b[2Jb\n\u{202e}c"), "a\\u{1b}[2Jb\n\\u{202e}c");
+    }
+}

@@ -1,0 +1,68 @@
+//! `clawdbot gateway`: serves, and nothing else.
+
+use super::{CliResult, Exit, Failure};
+use crate::home::Home;
+use crate::running::Proven;
+use crate::{logging, note};
+use clap::Args;
+use clawdbot_config::Overrides;
+use clawdbot_gateway::Drained;
+use std::io::IsTerminal as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// Listen on this port instead of gateway.port; 0 takes a free one
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+pub fn run(args: &GatewayArgs, home: &Home) -> CliResult {
+    let overrides = Overrides::from_vars(std::env::vars_os());
+    let proven = Proven::new(home, overrides)?;
+    logging::to_stderr(proven.settings().gateway.log_level);
+    runtime()?.block_on(async {
+        let started = proven.start(home, args.port).await?;
+        for address in started.addresses() {
+            note!("listening on http://{address}");
+        }
+        if let Some(setup) = &started.setup {
+            tell_setup(setup);
+        }
+        let stop = stop_signal()?;
+        match started.serve(stop).await? {
+            Drained::All => Ok(Exit::Done),
+            Drained::Cut => Ok(Exit::TryAgain),
+        }
+    })
+}
+
+/// The runtime every serving command uses.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Io, format!("cannot start the runtime: {e}")))
+}
+
+/// A setup token is shown once, on a terminal, and never to a log.
+pub(super) fn tell_setup(setup: &clawdbot_domain::Secret) {
+    if std::io::stderr().is_terminal() {
+        note!(
+            "setup token (shown once, 15 minutes, one use): {}",
+            setup.expose()
+        );
+    } else {
+        note!("first start: make a setup token on a terminal with: clawdbot tokens setup");
+    }
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let cannot = |e| Failure::new(Exit::Io, format!("cannot watch for signals: {e}"));
+    let mut term = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut int = signal(SignalKind::interrupt()).map_err(cannot)?;
+    Ok(async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    })
+}

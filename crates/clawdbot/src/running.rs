@@ -1,0 +1,273 @@
+//! A running gateway: started in an order that is argued, watched for changes of its settings,
+//! stopped in peace.
+
+use crate::cli::{Exit, Failure};
+use crate::home::Home;
+use crate::wire::{self, Keepers};
+use clawdbot_audit::{AuditError, Recorder};
+use clawdbot_auth::{TokenStore, Vault, operator};
+use clawdbot_config::{ConfigErrors, Loaded, Overrides, SettingsFile};
+use clawdbot_domain::{Event, Outcome, Secret, UnixTime, Who};
+use clawdbot_gateway::{Drained, Listener, Live};
+use clawdbot_sandbox::Sandbox;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the settings file is looked at. A container's mounts deliver no change notices, and a
+/// look is one `stat`.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long requests in flight may take once the gateway is asked to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What is proven before any thread or secret exists.
+pub struct Proven {
+    loaded: Loaded,
+    overrides: Overrides,
+    file: SettingsFile,
+    sandbox: Sandbox,
+}
+
+/// A gateway that listens but does not serve yet.
+pub struct Started {
+    home: Home,
+    proven_settings: Loaded,
+    overrides: Overrides,
+    file: SettingsFile,
+    keepers: Keepers,
+    listener: Listener,
+    live: Live,
+    /// The operator's own token.
+    pub operator: Secret,
+    /// A setup token, on the very first start.
+    pub setup: Option<Secret>,
+}
+
+impl Proven {
+    /// Reads the settings and proves the sandbox. Synchronous, and first: the self-test starts
+    /// children, which is cheapest while this process is small.
+    pub fn new(home: &Home, overrides: Overrides) -> Result<Self, Failure> {
+        home.create().map_err(|e| {
+            Failure::new(Exit::CannotCreate, format!("cannot create the home: {e}"))
+        })?;
+        let file = SettingsFile::new(home.config_file());
+        let loaded = file.load(&overrides).map_err(bad_settings)?;
+        let sandbox =
+            Sandbox::prove(wire::sandbox_settings(home, &loaded.settings)).map_err(|e| {
+                Failure::new(Exit::Unavailable, format!("the sandbox is not proven: {e}"))
+            })?;
+        Ok(Self {
+            loaded,
+            overrides,
+            file,
+            sandbox,
+        })
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &clawdbot_config::Settings {
+        &self.loaded.settings
+    }
+
+    /// Opens the log, the stores and the sockets, in this order: from here on nothing is done that
+    /// is not written down.
+    pub async fn start(self, home: &Home, port: Option<u16>) -> Result<Started, Failure> {
+        let settings = &self.loaded.settings;
+        let recorder =
+            Recorder::open(&home.logs(), wire::audit_settings(settings)).map_err(bad_log)?;
+        let tokens = TokenStore::open(&home.state(), &home.secrets()).map_err(bad_store)?;
+        let now = UnixTime::now();
+        let environment = settings.gateway.environment;
+        let first = tokens.list(now).map_err(bad_store)?.is_empty();
+        let operator =
+            operator::ensure(&tokens, &home.secrets(), environment, now).map_err(bad_store)?;
+        let setup = if first {
+            Some(make_setup(&tokens, &recorder, now).await?)
+        } else {
+            None
+        };
+        let vault = Vault::open(&home.state(), &home.secrets()).map_err(bad_store)?;
+        let keepers = Keepers {
+            recorder,
+            tokens: Arc::new(tokens),
+            vault: Arc::new(vault),
+            sandbox: Arc::new(self.sandbox),
+        };
+        let rooms =
+            wire::rooms(home, settings, &keepers).map_err(|e| Failure::new(Exit::BadConfig, e))?;
+        let bind = wire::bind(settings.gateway.bind);
+        let port = port.unwrap_or(settings.gateway.port);
+        let listener = bind.listen(port).await.map_err(|e| {
+            Failure::new(Exit::Unavailable, e)
+                .hint("another gateway may run there: clawdbot status   (or choose --port)")
+        })?;
+        Ok(Started {
+            home: home.clone(),
+            proven_settings: self.loaded,
+            overrides: self.overrides,
+            file: self.file,
+            keepers,
+            listener,
+            live: Live::new(rooms),
+            operator,
+            setup,
+        })
+    }
+}
+
+impl Started {
+    /// Where it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listener.addresses()
+    }
+
+    /// The layers of the sandbox, as proven.
+    pub fn layers(&self) -> Vec<String> {
+        self.keepers.sandbox.layers()
+    }
+
+    /// Serves until `stop` resolves. Start and stop are in the log.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<Drained, Failure> {
+        let listening = self
+            .addresses()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
+        let recorder = self.keepers.recorder.clone();
+        let begun = Event::GatewayStart {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listening: listening.join(", "),
+            sandbox: self.keepers.sandbox.mode(),
+            layers: self.layers(),
+        };
+        recorder
+            .note(Who::default(), Outcome::Ok, begun)
+            .await
+            .map_err(|e| Failure::new(Exit::Io, format!("the audit log cannot be written: {e}")))?;
+        tracing::info!(listening = listening.join(", "), "gateway started");
+        let watcher = Watcher {
+            home: self.home,
+            settings: self.proven_settings.settings,
+            overrides: self.overrides,
+            file: self.file,
+            keepers: self.keepers,
+            live: self.live.clone(),
+        };
+        let watching = tokio::spawn(watcher.watch());
+        let drained = clawdbot_gateway::serve(self.listener, self.live, stop, DRAIN).await;
+        watching.abort();
+        let ended = Event::GatewayStop {
+            reason: "asked to stop".to_owned(),
+        };
+        // The log may be the very thing that is broken; the gateway stops all the same.
+        let _ = recorder.note(Who::default(), Outcome::Ok, ended).await;
+        recorder.flush().await;
+        tracing::info!(?drained, "gateway stopped");
+        Ok(drained)
+    }
+}
+
+/// Takes changes of the settings file into a running gateway.
+struct Watcher {
+    home: Home,
+    settings: clawdbot_config::Settings,
+    overrides: Overrides,
+    file: SettingsFile,
+    keepers: Keepers,
+    live: Live,
+}
+
+impl Watcher {
+    async fn watch(mut self) {
+        let mut seen = self.file.stamp();
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            look.tick().await;
+            let stamp = self.file.stamp();
+            if stamp == seen {
+                continue;
+            }
+            seen = stamp;
+            if let Err(errors) = self.take_in() {
+                tracing::error!(
+                    ?errors,
+                    "security: changed settings are wrong; the old ones stay in force"
+                );
+                let event = Event::ConfigRejected { errors };
+                self.keepers
+                    .recorder
+                    .note_later(Who::default(), Outcome::Failed, event);
+            }
+        }
+    }
+
+    /// All of the new settings, or none of them.
+    fn take_in(&mut self) -> Result<(), Vec<String>> {
+        let loaded = self
+            .file
+            .load(&self.overrides)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        if loaded.settings == self.settings {
+            return Ok(());
+        }
+        let one = |error: String| vec![error];
+        let mut keepers = self.keepers.clone();
+        if loaded.settings.gateway.sandbox != self.settings.gateway.sandbox {
+            let settings = wire::sandbox_settings(&self.home, &loaded.settings);
+            keepers.sandbox = Arc::new(Sandbox::prove(settings).map_err(|e| one(e.to_string()))?);
+        }
+        let rooms = wire::rooms(&self.home, &loaded.settings, &keepers).map_err(one)?;
+        for change in clawdbot_config::weakening(&self.settings, &loaded.settings) {
+            tracing::warn!(
+                key = change.key,
+                from = change.from,
+                to = change.to,
+                "security: a control was weakened"
+            );
+        }
+        keepers
+            .recorder
+            .reconfigure(wire::audit_settings(&loaded.settings));
+        crate::logging::set_level(loaded.settings.gateway.log_level);
+        self.live.replace(rooms);
+        self.keepers = keepers;
+        self.settings = loaded.settings;
+        tracing::info!("settings reloaded");
+        Ok(())
+    }
+}
+
+/// Written down before it exists.
+async fn make_setup(
+    tokens: &TokenStore,
+    recorder: &Recorder,
+    now: UnixTime,
+) -> Result<Secret, Failure> {
+    let expires = now.plus(clawdbot_auth::SETUP_TTL).to_string();
+    let noted = recorder
+        .note(
+            Who::default(),
+            Outcome::Begin,
+            Event::SetupCreated { expires },
+        )
+        .await;
+    noted.map_err(|e| Failure::new(Exit::Io, format!("the audit log cannot be written: {e}")))?;
+    tokens
+        .create_setup(now)
+        .map(|(secret, _)| secret)
+        .map_err(bad_store)
+}
+
+/// Wrong settings stop the start, with every error at once.
+pub fn bad_settings(errors: ConfigErrors) -> Failure {
+    Failure::new(Exit::BadConfig, errors)
+}
+
+fn bad_log(error: AuditError) -> Failure {
+    Failure::new(Exit::Io, format!("the audit log: {error}"))
+}
+
+fn bad_store(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Io, error)
+}

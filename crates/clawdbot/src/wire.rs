@@ -1,0 +1,255 @@
+//! Settings become rooms here, and nowhere else: past this file no code reads a setting.
+
+use crate::home::Home;
+use clawdbot_agent::{Agent, Budget};
+use clawdbot_audit::{AuditSettings, Recorder};
+use clawdbot_auth::{Authenticator, TokenStore, Vault};
+use clawdbot_config::{Bind, Cors, RateLimit, Settings};
+use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime};
+use clawdbot_gateway::{EdgeRules, Limit, Ready, Rooms};
+use clawdbot_guard::{Guard, GuardSettings};
+use clawdbot_policy::{RuleOfTwo, SandboxRule, ToolPolicy};
+use clawdbot_providers::{Credentials, Directory, Provider, ProviderSettings};
+use clawdbot_sandbox::{Sandbox, SandboxSettings};
+use clawdbot_tools::Toolbox;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What lives as long as the gateway, whatever the settings.
+#[derive(Clone)]
+pub struct Keepers {
+    /// The audit log.
+    pub recorder: Recorder,
+    /// Tokens.
+    pub tokens: Arc<TokenStore>,
+    /// Provider credentials.
+    pub vault: Arc<Vault>,
+    /// The sandbox as it was proven under the present sandbox settings.
+    pub sandbox: Arc<Sandbox>,
+}
+
+/// The rooms under these settings.
+pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Rooms, String> {
+    let commands = settings.gateway.sandbox.allowed_commands.clone();
+    let toolbox = Toolbox::new(Arc::clone(&keepers.sandbox), home.workspace(), commands);
+    let agent = Agent::new(
+        guard(settings),
+        tool_policy(settings),
+        keepers.recorder.clone(),
+        Arc::new(toolbox),
+        Budget::default(),
+    );
+    let environment = settings.gateway.environment;
+    Ok(Rooms {
+        agent,
+        models: directory(settings, &keepers.vault)?,
+        authenticator: Authenticator::new(Arc::clone(&keepers.tokens), environment),
+        tokens: Arc::clone(&keepers.tokens),
+        edge: edge_rules(settings),
+        ready: ready(keepers.clone()),
+        posture: posture(settings),
+    })
+}
+
+/// The tool policy under these settings.
+pub fn tool_policy(settings: &Settings) -> ToolPolicy {
+    let (tools, sandbox) = (&settings.gateway.tools, &settings.gateway.sandbox);
+    let injection = settings.gateway.prompt_injection;
+    let rule_of_two = match (injection.enabled, injection.strict_mode) {
+        (true, true) => RuleOfTwo::Always,
+        (true, false) => RuleOfTwo::WhenHostile,
+        (false, _) => RuleOfTwo::Off,
+    };
+    ToolPolicy::new(
+        tools.policy,
+        tools.allow_list.iter().cloned(),
+        tools.deny_list.iter().cloned(),
+        SandboxRule {
+            mode: sandbox.mode,
+            allowed_commands: sandbox.allowed_commands.iter().cloned().collect(),
+        },
+        rule_of_two,
+    )
+}
+
+/// The guard under these settings.
+pub fn guard(settings: &Settings) -> Guard {
+    let injection = settings.gateway.prompt_injection;
+    Guard::new(GuardSettings {
+        enabled: injection.enabled,
+        strict: injection.strict_mode,
+    })
+}
+
+/// The audit log's settings.
+pub fn audit_settings(settings: &Settings) -> AuditSettings {
+    let audit = &settings.gateway.audit;
+    AuditSettings {
+        enabled: audit.enabled,
+        level: audit.log_level,
+        log_requests: audit.log_requests,
+        log_tools: audit.log_tools,
+        max_segment_bytes: audit.max_log_size_mb.saturating_mul(1_000_000),
+        max_segments: audit.max_log_files,
+    }
+}
+
+/// The sandbox's settings.
+pub fn sandbox_settings(home: &Home, settings: &Settings) -> SandboxSettings {
+    let sandbox = &settings.gateway.sandbox;
+    SandboxSettings {
+        enabled: sandbox.enabled,
+        mode: sandbox.mode,
+        home: home.root().to_owned(),
+    }
+}
+
+/// Where to listen.
+pub fn bind(bind: Bind) -> clawdbot_gateway::Bind {
+    match bind {
+        Bind::Localhost => clawdbot_gateway::Bind::Localhost,
+        Bind::Loopback => clawdbot_gateway::Bind::Loopback,
+        Bind::Lan => clawdbot_gateway::Bind::Lan,
+        Bind::Address(address) => clawdbot_gateway::Bind::Address(address),
+    }
+}
+
+fn edge_rules(settings: &Settings) -> EdgeRules {
+    let gateway = &settings.gateway;
+    let mut hosts: HashSet<String> = ["localhost", "127.0.0.1", "[::1]"]
+        .map(str::to_owned)
+        .into();
+    if let Bind::Address(address) = gateway.bind {
+        hosts.insert(match address {
+            std::net::IpAddr::V4(v4) => v4.to_string(),
+            std::net::IpAddr::V6(v6) => format!("[{v6}]"),
+        });
+    }
+    hosts.extend(gateway.allowed_hosts.iter().cloned());
+    EdgeRules {
+        hosts,
+        cors: match &gateway.cors {
+            Cors::Disabled => clawdbot_gateway::Cors::Disabled,
+            Cors::Allow(origins) => clawdbot_gateway::Cors::Allow(origins.clone()),
+        },
+        trusted_proxies: gateway.trusted_proxies.clone(),
+        limit: match gateway.rate_limit {
+            RateLimit::Off => None,
+            RateLimit::Limit {
+                max_requests,
+                window,
+            } => Some(Limit {
+                max_requests,
+                window,
+            }),
+        },
+    }
+}
+
+/// The providers under these settings.
+pub fn directory(settings: &Settings, vault: &Arc<Vault>) -> Result<Directory, String> {
+    let credentials: Arc<dyn Credentials> = Arc::new(FromVault(Arc::clone(vault)));
+    let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
+    if settings.models.demo_enabled {
+        providers.push(clawdbot_providers::demo());
+    }
+    for (name, base_url) in &settings.models.base_urls {
+        let provider = ProviderSettings::new(*name, base_url.clone());
+        let connected = clawdbot_providers::connect(provider, Arc::clone(&credentials));
+        providers.push(connected.map_err(|e| format!("models.providers.{name}.baseUrl: {e}"))?);
+    }
+    let default = &settings.models.default;
+    Ok(Directory::new(
+        providers,
+        (default.provider, default.model.clone()),
+    ))
+}
+
+/// The vault, as providers see it: one secret, for one provider, at one origin.
+struct FromVault(Arc<Vault>);
+
+impl Credentials for FromVault {
+    fn secret_for(
+        &self,
+        provider: ProviderName,
+        origin: &Origin,
+    ) -> Result<Option<Secret>, String> {
+        self.0
+            .secret_for(provider, origin, UnixTime::now())
+            .map_err(|e| e.to_string())
+    }
+}
+
+fn ready(keepers: Keepers) -> Box<dyn Fn() -> Vec<Ready> + Send + Sync> {
+    Box::new(move || {
+        let writable = keepers.recorder.writable();
+        let audit = if writable {
+            Ok(())
+        } else {
+            Err("the audit log cannot be written".into())
+        };
+        let vault = keepers.vault.check().map_err(|e| e.to_string());
+        let proven = keepers.sandbox.is_enabled();
+        let sandbox = if proven {
+            Ok(())
+        } else {
+            Err("the sandbox is switched off".into())
+        };
+        vec![("audit", audit), ("vault", vault), ("sandbox", sandbox)]
+    })
+}
+
+/// What people ask first: one line a setting.
+fn posture(settings: &Settings) -> Vec<(&'static str, String)> {
+    let gateway = &settings.gateway;
+    let list = |names: Vec<&str>| {
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
+    let allowed = gateway
+        .tools
+        .allow_list
+        .iter()
+        .map(clawdbot_domain::ToolName::as_str)
+        .collect();
+    let on = |enabled: bool| if enabled { "on" } else { "OFF" };
+    vec![
+        ("model", settings.models.default.to_string()),
+        (
+            "tool policy",
+            format!("{}, allows {}", gateway.tools.policy, list(allowed)),
+        ),
+        (
+            "sandbox",
+            if gateway.sandbox.enabled {
+                gateway.sandbox.mode.to_string()
+            } else {
+                "OFF".into()
+            },
+        ),
+        (
+            "prompt injection",
+            match gateway.prompt_injection {
+                p if p.enabled && p.strict_mode => "strict".to_owned(),
+                p => on(p.enabled).to_owned(),
+            },
+        ),
+        (
+            "rate limit",
+            match gateway.rate_limit {
+                RateLimit::Off => "OFF".to_owned(),
+                RateLimit::Limit {
+                    max_requests,
+                    window,
+                } => {
+                    format!("{max_requests} in any {} ms", window.as_millis())
+                }
+            },
+        ),
+        ("audit", on(gateway.audit.enabled).to_owned()),
+        ("environment", gateway.environment.to_string()),
+    ]
+}
