@@ -1,0 +1,103 @@
+//! Landlock: files by handle, TCP, signals, abstract sockets. Never best effort.
+
+use super::{Fell, Step};
+use crate::confinement::{Confinement, Grant, Network, Rights};
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath,
+    PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
+    RulesetError, RulesetStatus, Scope,
+};
+
+/// The version that brought the signal and abstract-socket scopes (Linux 6.12).
+const NEEDED: ABI = ABI::V6;
+
+/// Enters the domain of one call.
+pub(super) fn enter(confinement: &Confinement) -> Result<(), Fell> {
+    let tcp = match confinement.network {
+        Network::Denied => AccessNet::from_all(NEEDED),
+        Network::Inherited => BitFlags::EMPTY,
+    };
+    let mut rules = create(tcp).step("landlock")?;
+    for grant in &confinement.grants {
+        rules = add(rules, grant)?;
+    }
+    restrict(rules).step("landlock")
+}
+
+/// Everything that Landlock can forbid is forbidden: for canaries.
+pub(crate) fn no_file_at_all() -> Result<(), Fell> {
+    let rules = create(AccessNet::from_all(NEEDED)).step("landlock")?;
+    restrict(rules).step("landlock")
+}
+
+/// A domain inside the domain, for a command: its warden stays outside, so that the command cannot
+/// signal it, while the warden can still signal the command.
+pub(super) fn nest() -> Result<(), Fell> {
+    let rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .scope(Scope::Signal)
+        .and_then(Ruleset::create)
+        .step("landlock, inner domain")?;
+    restrict(rules).step("landlock, inner domain")
+}
+
+fn create(tcp: BitFlags<AccessNet>) -> Result<RulesetCreated, RulesetError> {
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(NEEDED))?
+        .scope(Scope::from_all(NEEDED))?;
+    if tcp.is_empty() {
+        ruleset.create()
+    } else {
+        ruleset.handle_access(tcp)?.create()
+    }
+}
+
+fn add(rules: RulesetCreated, grant: &Grant) -> Result<RulesetCreated, Fell> {
+    let said = |why: String| Fell {
+        step: "landlock",
+        why: format!("{}: {why}", grant.path.display()),
+    };
+    let opened = PathFd::new(&grant.path).map_err(|error| said(error.to_string()))?;
+    let kind = rustix::fs::fstat(&opened).map_err(|error| said(error.to_string()))?;
+    let is_folder = rustix::fs::FileType::from_raw_mode(kind.st_mode).is_dir();
+    let mut access = access(grant.rights);
+    if !is_folder {
+        access &= AccessFs::from_file(NEEDED);
+    }
+    rules
+        .add_rule(PathBeneath::new(opened, access))
+        .map_err(|error| said(error.to_string()))
+}
+
+fn access(rights: Rights) -> BitFlags<AccessFs> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    match rights {
+        Rights::Read => read,
+        Rights::ReadExecute => read | AccessFs::Execute,
+        Rights::ReadWrite => {
+            read | AccessFs::WriteFile
+                | AccessFs::Truncate
+                | AccessFs::MakeReg
+                | AccessFs::MakeDir
+                | AccessFs::MakeSym
+                | AccessFs::RemoveFile
+                | AccessFs::RemoveDir
+                | AccessFs::Refer
+        }
+        Rights::All => AccessFs::from_all(NEEDED),
+    }
+}
+
+/// Enters, and believes only a status that says: all of it.
+fn restrict(rules: RulesetCreated) -> Result<(), String> {
+    match rules.restrict_self() {
+        Ok(RestrictionStatus {
+            ruleset: RulesetStatus::FullyEnforced,
+            no_new_privs: true,
+            ..
+        }) => Ok(()),
+        Ok(status) => Err(format!("the kernel enforces only a part: {status:?}")),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,79 @@
+//! A built-in tool ends with its parent.
+//!
+//! `PR_SET_PDEATHSIG` would fire when the *thread* that started the child ends, and a runtime's threads
+//! come and go. The parent's end of our standard input closes exactly when the parent is gone or has
+//! given up on us: the kernel then sends `SIGIO`, which by default terminates. No thread, no loop.
+#![allow(
+    unsafe_code,
+    reason = "fcntl(F_SETOWN), signal and poll have no safe wrapper here"
+)]
+
+use std::io;
+
+/// Asks for `SIGIO` on standard input, and ignores it while the job still arrives there.
+pub(super) fn prepare() -> io::Result<()> {
+    set_handler(libc::SIGIO, libc::SIG_IGN)?;
+    // SAFETY: plain numbers on a descriptor that stays open for the life of the process.
+    let answer = unsafe {
+        let answer = libc::fcntl(0, libc::F_SETOWN, libc::getpid());
+        if answer < 0 {
+            answer
+        } else {
+            libc::fcntl(0, libc::F_SETFL, libc::O_ASYNC)
+        }
+    };
+    super::process::answered(answer.into())
+}
+
+/// From here on the parent's death is ours.
+pub(super) fn tie() -> io::Result<()> {
+    set_handler(libc::SIGIO, libc::SIG_DFL)?;
+    // It may have happened before the line above.
+    if parent_is_gone(0)? {
+        Err(io::Error::other("the process that asked is gone"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Waits up to `wait_ms` for the parent's end of standard input to close.
+pub(super) fn parent_is_gone(wait_ms: i32) -> io::Result<bool> {
+    Ok(wait([(0, 0)], wait_ms)?.contains(&true))
+}
+
+/// Waits until one of the descriptors has something to say, at most `wait_ms`; says which have.
+pub(super) fn wait<const N: usize>(
+    asked: [(i32, libc::c_short); N],
+    wait_ms: i32,
+) -> io::Result<[bool; N]> {
+    let mut polled = asked.map(|(fd, events)| libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    });
+    // SAFETY: the kernel writes into `N` entries of a live array.
+    let answer = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, wait_ms) };
+    match super::process::answered(answer.into()) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        Ok(()) | Err(_) => Ok(polled.map(|fd| fd.revents != 0)),
+    }
+}
+
+fn set_handler(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: the handler is one of the two constants that run no code of ours.
+    let before = unsafe { libc::signal(signal, handler) };
+    if before == libc::SIG_ERR {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Every signal as a fresh program expects it. What the gateway or this runtime ignores would
+/// otherwise stay ignored in the command.
+pub(super) fn default_signals() {
+    for signal in 1..=64 {
+        // The two that cannot be changed, and the two that libc keeps, answer EINVAL: as they should.
+        let _ = set_handler(signal, libc::SIG_DFL);
+    }
+}

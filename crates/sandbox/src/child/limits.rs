@@ -1,0 +1,65 @@
+//! Resource limits: each a hard stop that cannot be raised again.
+
+use crate::confinement::{Confinement, Profile};
+use rustix::process::{Resource, Rlimit, getuid, setrlimit};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
+/// Sets them.
+pub(super) fn set(confinement: &Confinement) -> io::Result<()> {
+    let limits = confinement.limits;
+    // The kernel counts the processes of a user, not of a call: allow those that are there and some.
+    let processes = match confinement.profile {
+        Profile::Builtin => None,
+        Profile::Command if getuid().is_root() => None,
+        Profile::Command => Some(limits.processes.saturating_add(threads_of_this_user())),
+    };
+    let all = [
+        (Resource::Cpu, Some(limits.cpu_s)),
+        (Resource::As, Some(limits.memory_bytes)),
+        (Resource::Fsize, Some(limits.file_bytes)),
+        (Resource::Nofile, Some(limits.descriptors)),
+        (Resource::Nproc, processes),
+        (Resource::Core, Some(0)),
+        (Resource::Memlock, Some(0)),
+        (Resource::Msgqueue, Some(0)),
+    ];
+    for (resource, most) in all {
+        if let Some(most) = most {
+            set_one(resource, most)?;
+        }
+    }
+    Ok(())
+}
+
+/// Never above what the gateway itself was given.
+fn set_one(resource: Resource, most: u64) -> io::Result<()> {
+    let ceiling = rustix::process::getrlimit(resource)
+        .maximum
+        .unwrap_or(u64::MAX);
+    let most = Some(most.min(ceiling));
+    setrlimit(
+        resource,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    )?;
+    Ok(())
+}
+
+/// Threads of this user, by the link count of `/proc/PID/task`. A process that is not dumpable (the
+/// gateway) shows as root's, so root's are counted too: the limit may be a little wide, never so narrow
+/// that no command starts.
+fn threads_of_this_user() -> u64 {
+    let me = getuid().as_raw();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| std::fs::metadata(entry.path().join("task")).ok())
+        .filter(|task| task.uid() == me || task.uid() == 0)
+        .map(|task| task.nlink().saturating_sub(2))
+        .sum()
+}

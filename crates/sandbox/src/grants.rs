@@ -1,0 +1,180 @@
+//! From mode and need to the paths a child can reach. The gateway's home is in none of them.
+
+use crate::confinement::{Grant, Profile, Rights};
+use crate::sandbox::Need;
+use clawdbot_domain::SandboxMode;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The read-only system of a command in mode moderate: programs and libraries to read, and the few
+/// files below `/etc` that hold nothing about this machine or its people.
+const SYSTEM: [&str; 12] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/ssl/certs",
+    "/etc/ca-certificates.conf",
+    "/etc/terminfo",
+];
+
+/// Devices with nothing behind them.
+const DEVICES: [(&str, Rights); 5] = [
+    ("/dev/null", Rights::ReadWrite),
+    ("/dev/zero", Rights::Read),
+    ("/dev/full", Rights::ReadWrite),
+    ("/dev/random", Rights::Read),
+    ("/dev/urandom", Rights::Read),
+];
+
+/// Where the dynamic loaders live: the kernel opens the one an ELF program names as if it were
+/// started, so a program without its loader does not start either.
+const LOADERS: [&str; 6] = [
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-linux.so.2",
+    "/lib/ld-musl-x86_64.so.1",
+    "/lib/ld-musl-aarch64.so.1",
+    "/usr/lib64/ld-linux-x86-64.so.2",
+];
+
+/// Every path a child gets.
+pub(crate) fn grants(mode: SandboxMode, home: &Path, need: &Need<'_>) -> io::Result<Vec<Grant>> {
+    let workspace = Grant {
+        path: need.workspace.to_owned(),
+        rights: if need.write {
+            Rights::ReadWrite
+        } else {
+            Rights::Read
+        },
+    };
+    let mut all = vec![workspace];
+    match (need.profile, mode) {
+        // A built-in tool needs no system, whatever the mode: the binary is mapped already.
+        (Profile::Builtin, _) | (Profile::Command, SandboxMode::Strict) => {}
+        (Profile::Command, SandboxMode::Moderate) => moderate(home, need.programs, &mut all)?,
+        (Profile::Command, SandboxMode::Permissive) => {
+            all_but(Path::new("/"), Rights::All, home, &mut all)?;
+        }
+    }
+    Ok(all)
+}
+
+fn moderate(home: &Path, programs: &[PathBuf], all: &mut Vec<Grant>) -> io::Result<()> {
+    for path in SYSTEM {
+        all_but(Path::new(path), Rights::Read, home, all)?;
+    }
+    for (path, rights) in DEVICES {
+        add(Path::new(path), rights, all);
+    }
+    // Only the listed programs can be started, by the kernel's own measure (`find -exec sh` finds no
+    // sh), although everything below /usr can be read.
+    for path in programs {
+        add(path, Rights::ReadExecute, all);
+    }
+    for path in LOADERS {
+        add(Path::new(path), Rights::ReadExecute, all);
+    }
+    Ok(())
+}
+
+fn add(path: &Path, rights: Rights, all: &mut Vec<Grant>) {
+    if path.exists() {
+        all.push(Grant {
+            path: path.to_owned(),
+            rights,
+        });
+    }
+}
+
+/// Everything beneath `path` but `home`. Landlock only allows, so where home lies beneath, its
+/// siblings are granted one by one all the way down, and the folders on the way not at all.
+fn all_but(path: &Path, rights: Rights, home: &Path, all: &mut Vec<Grant>) -> io::Result<()> {
+    let Ok(real) = path.canonicalize() else {
+        return Ok(());
+    };
+    if real.starts_with(home) {
+        return Ok(());
+    }
+    if !home.starts_with(&real) {
+        all.push(Grant { path: real, rights });
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(&real)? {
+        let entry = entry?;
+        // A link is judged by where it leads when it is followed, not granted by itself.
+        if !entry.file_type()?.is_symlink() {
+            all_but(&entry.path(), rights, home, all)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(all: &[Grant]) -> Vec<&Path> {
+        all.iter().map(|g| g.path.as_path()).collect()
+    }
+
+    #[test]
+    fn home_and_the_folders_above_it_are_left_out_and_its_siblings_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for sub in ["a/home/secrets", "a/sibling", "b"] {
+            std::fs::create_dir_all(root.join(sub)).unwrap();
+        }
+        let mut all = Vec::new();
+        all_but(&root, Rights::Read, &root.join("a/home"), &mut all).unwrap();
+        all.sort();
+        assert_eq!(paths(&all), [root.join("a/sibling"), root.join("b")]);
+    }
+
+    #[test]
+    fn a_link_to_home_is_no_way_round() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("home")).unwrap();
+        std::os::unix::fs::symlink(root.join("home"), root.join("link")).unwrap();
+        let mut all = Vec::new();
+        all_but(&root, Rights::Read, &root.join("home"), &mut all).unwrap();
+        assert_eq!(all, []);
+    }
+
+    #[test]
+    fn strict_and_every_built_in_tool_reach_the_workspace_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = dir.path().canonicalize().unwrap();
+        let home = Path::new("/nonexistent/home");
+        let need = |profile, write| Need {
+            profile,
+            workspace: &workspace,
+            write,
+            programs: &[],
+        };
+        for mode in SandboxMode::ALL {
+            let grants = grants(*mode, home, &need(Profile::Builtin, false)).unwrap();
+            assert_eq!(
+                grants,
+                [Grant {
+                    path: workspace.clone(),
+                    rights: Rights::Read
+                }]
+            );
+        }
+        let grants = grants(SandboxMode::Strict, home, &need(Profile::Command, true)).unwrap();
+        assert_eq!(
+            grants,
+            [Grant {
+                path: workspace.clone(),
+                rights: Rights::ReadWrite
+            }]
+        );
+    }
+}

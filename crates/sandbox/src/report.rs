@@ -1,0 +1,40 @@
+//! What a child tells its parent on the control channel (its standard error), apart from its output.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of JSON. The last one counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// A wall could not be raised; the job was not read.
+    NotConfined { step: String, why: String },
+    /// The job could not be started.
+    NotStarted { why: String },
+    /// A built-in tool is done.
+    Done { is_error: bool },
+    /// A command ended by itself.
+    Exited { code: i32 },
+    /// A command was ended by a signal.
+    Signalled { signal: i32 },
+    /// A command's time was up.
+    TimedOut,
+    /// What became of each canary.
+    Canaries(Vec<(String, String)>),
+}
+
+impl Report {
+    /// The last report among what was said.
+    pub(crate) fn last_in(said: &[u8]) -> Option<Self> {
+        said.split(|byte| *byte == b'\n')
+            .rev()
+            .find_map(|line| serde_json::from_slice(line).ok())
+    }
+
+    /// Says it. The parent may be gone already; then nobody is left to tell.
+    pub(crate) fn say(&self) {
+        use std::io::Write as _;
+        if let Ok(mut line) = serde_json::to_vec(self) {
+            line.push(b'\n');
+            let _ = std::io::stderr().lock().write_all(&line);
+        }
+    }
+}
