@@ -21,6 +21,22 @@
 //! # }
 //! ```
 
+mod disk;
+mod error;
+mod health;
+mod line;
+mod log;
+mod queue;
 mod recorded;
+mod recorder;
+mod redact;
+mod segment;
+mod settings;
+mod text;
+mod torn;
+mod writer;
 
+pub use error::{AuditError, Fault, NotRecorded};
 pub use recorded::{OpenRecord, Recorded};
+pub use recorder::{DEADLINE, Recorder};
+pub use settings::AuditSettings;

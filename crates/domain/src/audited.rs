@@ -228,10 +228,18 @@ pub enum Event {
     /// The log itself: a torn last line was set aside after a crash.
     #[serde(rename = "audit.recovered")]
     AuditRecovered { bytes: u64, kept_in: String },
+    /// The log itself: it could not be written for a while; what had to wait for it was refused.
+    #[serde(rename = "audit.outage")]
+    AuditOutage { cause: String, refused: u64 },
+    /// The log itself: end records that nobody waited for could not be kept during an outage.
+    #[serde(rename = "audit.lost")]
+    AuditLost { records: u64 },
     /// The log itself: its settings changed.
     #[serde(rename = "security.audit.settings")]
     AuditSettings {
         enabled: bool,
+        // `level` is the record's own level.
+        #[serde(rename = "log_level")]
         level: Level,
         log_requests: bool,
         log_tools: bool,
@@ -262,6 +270,8 @@ impl Event {
             | Self::AuditRotated { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
+            | Self::AuditOutage { .. }
+            | Self::AuditLost { .. }
             | Self::AuditSettings { .. } => Class::Security,
         }
     }
@@ -285,7 +295,9 @@ impl Event {
                     Level::Info
                 }
             }
-            Self::ConfigRejected { .. } => Level::Error,
+            Self::ConfigRejected { .. } | Self::AuditOutage { .. } | Self::AuditLost { .. } => {
+                Level::Error
+            }
             Self::Request { error, .. }
             | Self::ModelEnd { error, .. }
             | Self::ToolEnd { error, .. } => {

@@ -1,0 +1,217 @@
+//! What waits for the writer. Bounded: who must wait is refused when too many do, who need not is
+//! counted when it is lost.
+
+use crate::error::NotRecorded;
+use crate::line::Entry;
+use crate::settings::AuditSettings;
+use clawdbot_domain::{Event, Outcome, Who};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// So many callers wait at once.
+const MAX_WAITING: usize = 8 * 1024;
+/// So many records that nobody waits for are held.
+pub(crate) const MAX_LATER: usize = 64 * 1024;
+
+/// What to do once the entry is durable, or is known not to be.
+#[derive(Debug)]
+pub(crate) enum Then {
+    Begin(oneshot::Sender<Result<Begun, NotRecorded>>),
+    Note(oneshot::Sender<Result<u64, NotRecorded>>),
+    NoteBlocking(mpsc::SyncSender<Result<u64, NotRecorded>>),
+    /// Nobody waits; kept until it can be written.
+    Later,
+    /// The settings it tells of come into force.
+    Apply(AuditSettings),
+    /// The writer's own: there was an outage.
+    Outage,
+}
+
+impl Then {
+    /// True when somebody waits, and can therefore be told that it did not happen.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        match self {
+            Self::Begin(_) | Self::Note(_) | Self::NoteBlocking(_) => true,
+            Self::Later | Self::Apply(_) | Self::Outage => false,
+        }
+    }
+
+    /// True when the caller stopped waiting; then it must not be written any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        match self {
+            Self::Begin(reply) => reply.is_closed(),
+            Self::Note(reply) => reply.is_closed(),
+            Self::NoteBlocking(_) | Self::Later | Self::Apply(_) | Self::Outage => false,
+        }
+    }
+}
+
+/// A durable begin record on its way to its caller. If nobody is there to take it, the record is
+/// closed as abandoned.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    index: u64,
+    about: Option<(Who, Event)>,
+    queue: Arc<Queue>,
+}
+
+impl Begun {
+    pub(crate) fn new(entry: Entry, queue: Arc<Queue>) -> Self {
+        Self {
+            index: entry.index,
+            about: Some((entry.who, entry.event)),
+            queue,
+        }
+    }
+
+    /// The caller has it.
+    pub(crate) fn take(mut self) -> (u64, Who, Event) {
+        let index = self.index;
+        // Some from `new` on; only this and `drop` take it.
+        let (who, event) = self.about.take().unwrap_or_else(|| {
+            let reason = String::new();
+            (Who::default(), Event::GatewayStop { reason })
+        });
+        (index, who, event)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some((who, event)) = self.about.take() {
+            let end = Entry::now(who, Outcome::Abandoned, event, Some(self.index));
+            self.queue.push_later(end, Then::Later);
+        }
+    }
+}
+
+/// One thing for the writer to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Write(Box<Entry>, Then),
+    /// Answered when everything before it was tried.
+    Flush(oneshot::Sender<()>),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    waiting: usize,
+    later: usize,
+    closed: bool,
+    /// The writer is gone: what is queued now would never be written.
+    dead: bool,
+}
+
+/// The queue between callers and the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    lost: AtomicU64,
+}
+
+impl Queue {
+    /// Queues what somebody waits for.
+    pub(crate) fn push_waited(&self, entry: Entry, then: Then) -> Result<(), NotRecorded> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(NotRecorded::Closed);
+        }
+        if state.waiting >= MAX_WAITING {
+            return Err(NotRecorded::Overloaded);
+        }
+        state.waiting += 1;
+        state.jobs.push_back(Job::Write(Box::new(entry), then));
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Queues what nobody waits for; counts it as lost when there is no room.
+    pub(crate) fn push_later(&self, entry: Entry, then: Then) {
+        let mut state = self.state();
+        if state.dead || state.later >= MAX_LATER {
+            self.lose();
+            return;
+        }
+        state.later += 1;
+        state.jobs.push_back(Job::Write(Box::new(entry), then));
+        self.wake.notify_one();
+    }
+
+    /// Queues a flush; dropped unanswered when the queue is closed.
+    pub(crate) fn push_flush(&self, done: oneshot::Sender<()>) {
+        let mut state = self.state();
+        if !state.closed {
+            state.jobs.push_back(Job::Flush(done));
+            self.wake.notify_one();
+        }
+    }
+
+    /// Counts a record that could not be kept.
+    pub(crate) fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were lost since the last call.
+    pub(crate) fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+
+    /// Takes up to `most` jobs, waiting for the first; none after `patience`, `None` when the queue
+    /// is closed and empty.
+    pub(crate) fn take(&self, most: usize, patience: Option<Duration>) -> Option<Vec<Job>> {
+        let mut state = self.state();
+        while state.jobs.is_empty() {
+            if state.closed {
+                return None;
+            }
+            let Some(patience) = patience else {
+                state = self
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let waited = self.wake.wait_timeout(state, patience);
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = again;
+            if timeout.timed_out() {
+                break;
+            }
+        }
+        let many = most.min(state.jobs.len());
+        let jobs: Vec<Job> = state.jobs.drain(..many).collect();
+        for job in &jobs {
+            match job {
+                Job::Write(_, then) if then.is_waited_for() => state.waiting -= 1,
+                Job::Write(..) => state.later -= 1,
+                Job::Flush(_) => {}
+            }
+        }
+        Some(jobs)
+    }
+
+    /// The writer is gone. Who still waits is told by the drop of what he queued.
+    pub(crate) fn bury(&self) {
+        let mut state = self.state();
+        (state.closed, state.dead) = (true, true);
+        let jobs = std::mem::take(&mut state.jobs);
+        // Dropping a job may queue another one.
+        drop(state);
+        drop(jobs);
+    }
+
+    /// No caller is taken in any more; what is queued is still written.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,279 @@
+//! The face of the log: begin, note, end.
+
+use crate::error::{AuditError, NotRecorded};
+use crate::health::Health;
+use crate::line::Entry;
+use crate::log::{Limits, Log};
+use crate::queue::{Begun, Queue, Then};
+use crate::recorded::{EndSink, OpenRecord, Recorded};
+use crate::redact::Redactor;
+use crate::settings::AuditSettings;
+use crate::writer::Writer;
+use clawdbot_domain::{Audited, Event, Outcome, Secret, Who};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A record that is not durable by then is given up, and what it announces does not happen.
+pub const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Writes the audit log of one folder. Cheap to clone; when the last clone and the last open record
+/// are gone, what is queued is written and the writer ends.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    inner: Arc<Inner>,
+}
+
+/// What callers and the writer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) health: Health,
+    settings: RwLock<AuditSettings>,
+    redactor: RwLock<Arc<Redactor>>,
+    /// Number of records.
+    count: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Recorder {
+    /// Opens the log of a folder, which is made (0700) if it is missing. Checks the newest segment; a
+    /// line that a crash cut short is set aside, and that is recorded.
+    ///
+    /// # Errors
+    /// [`AuditError::Corrupt`] when a record was changed, dropped or moved: nothing is touched then.
+    /// [`AuditError::Io`] when the folder or its files cannot be made, read or written.
+    pub fn open(folder: &Path, settings: AuditSettings) -> Result<Self, AuditError> {
+        let settings = bounded(settings);
+        let redactor = Redactor::new();
+        let mut log = Log::open(folder)?;
+        if log.has_own_records() {
+            log.append(&mut [], Limits::of(&settings), &redactor)?;
+        }
+        let shared = Arc::new(Shared {
+            queue: Arc::new(Queue::default()),
+            health: Health::new(),
+            settings: RwLock::new(settings),
+            redactor: RwLock::new(Arc::new(redactor)),
+            count: AtomicU64::new(0),
+        });
+        shared.set_newest(log.newest());
+        let writer = Writer::new(log, Arc::clone(&shared));
+        let thread = std::thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || writer.run())
+            .map_err(AuditError::io("start the writer for", folder))?;
+        let writer = Mutex::new(Some(thread));
+        let inner = Arc::new(Inner { shared, writer });
+        Ok(Self { inner })
+    }
+
+    /// Writes down that `what` is about to happen, and waits until that is durable. Call it within a
+    /// tokio runtime. If the returned future is dropped, the record is not written or is closed as
+    /// abandoned.
+    ///
+    /// # Errors
+    /// [`NotRecorded`] when it is not durable within [`DEADLINE`]: then it must not happen, and
+    /// nothing of it is in the log, or the record is closed as abandoned.
+    pub async fn begin<T: Audited>(&self, what: T) -> Result<Recorded<T>, NotRecorded> {
+        let (event, who) = (what.event(), what.who());
+        if !self.settings().takes(Outcome::Begin, &event) {
+            return Ok(Recorded::new(what, self.open_record(None, who, event)));
+        }
+        let (reply, begun) = oneshot::channel();
+        let entry = Entry::now(who, Outcome::Begin, event, None);
+        self.queue().push_waited(entry, Then::Begin(reply))?;
+        let (index, who, event) = in_time(begun).await.map(Begun::take)?;
+        Ok(Recorded::new(
+            what,
+            self.open_record(Some(index), who, event),
+        ))
+    }
+
+    /// Writes a single record, and waits until it is durable: a denial, a finding, a security event.
+    /// `None` when the settings leave it out. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`NotRecorded`] when it is not durable within [`DEADLINE`].
+    pub async fn note(
+        &self,
+        who: Who,
+        outcome: Outcome,
+        event: Event,
+    ) -> Result<Option<u64>, NotRecorded> {
+        if !self.settings().takes(outcome, &event) {
+            return Ok(None);
+        }
+        let (reply, index) = oneshot::channel();
+        let entry = Entry::now(who, outcome, event, None);
+        self.queue().push_waited(entry, Then::Note(reply))?;
+        in_time(index).await.map(Some)
+    }
+
+    /// [`note`](Self::note) for those who have no runtime. It blocks the thread.
+    ///
+    /// # Errors
+    /// [`NotRecorded`] when it is not durable within [`DEADLINE`].
+    pub fn note_blocking(
+        &self,
+        who: Who,
+        outcome: Outcome,
+        event: Event,
+    ) -> Result<Option<u64>, NotRecorded> {
+        if !self.settings().takes(outcome, &event) {
+            return Ok(None);
+        }
+        let (reply, index) = mpsc::sync_channel(1);
+        let entry = Entry::now(who, outcome, event, None);
+        self.queue().push_waited(entry, Then::NoteBlocking(reply))?;
+        match index.recv_timeout(DEADLINE) {
+            Ok(result) => result.map(Some),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(NotRecorded::TimedOut),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(NotRecorded::Closed),
+        }
+    }
+
+    /// Queues a record that nobody waits for. It is kept while the log cannot be written.
+    pub fn note_later(&self, who: Who, outcome: Outcome, event: Event) {
+        self.inner.later(Entry::now(who, outcome, event, None));
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> AuditSettings {
+        self.inner.shared.settings()
+    }
+
+    /// Changes the settings. They come into force once the record that tells of them is durable
+    /// ([`flush`](Self::flush) waits for that): until then, and while the log cannot be written, the
+    /// old ones hold.
+    pub fn reconfigure(&self, settings: AuditSettings) {
+        let (old, settings) = (self.settings(), bounded(settings));
+        if old.enabled || settings.enabled {
+            let told = Entry::own(settings.event());
+            self.queue().push_later(told, Then::Apply(settings));
+        } else {
+            // Off before and after: nothing is written.
+            self.inner.shared.apply(settings);
+        }
+    }
+
+    /// Masks this secret in every record from now on, wherever it turns up. Secrets of fewer than
+    /// eight bytes are not taken: they would mask ordinary words.
+    pub fn redact(&self, secret: &Secret) {
+        let mut redactor = self
+            .inner
+            .shared
+            .redactor
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *redactor = Arc::new(redactor.and(secret));
+    }
+
+    /// Waits until all that was queued before was written or, in an outage, was tried.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.queue().push_flush(done);
+        let _ = flushed.await;
+    }
+
+    /// False while the log cannot be written or hangs. The writer finds out by itself when it can be
+    /// written again.
+    pub fn writable(&self) -> bool {
+        self.inner.shared.health.is_up(DEADLINE)
+    }
+
+    /// Index of the newest durable record this process knows of.
+    pub fn newest(&self) -> Option<u64> {
+        self.inner
+            .shared
+            .count
+            .load(Ordering::Acquire)
+            .checked_sub(1)
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.inner.shared.queue
+    }
+
+    fn open_record(&self, begin: Option<u64>, who: Who, abandoned: Event) -> OpenRecord {
+        let sink: Arc<dyn EndSink> = Arc::<Inner>::clone(&self.inner);
+        OpenRecord::new(begin, who, sink, abandoned)
+    }
+}
+
+impl Shared {
+    pub(crate) fn settings(&self) -> AuditSettings {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn apply(&self, settings: AuditSettings) {
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    pub(crate) fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&self.redactor.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_newest(&self, newest: Option<u64>) {
+        let count = newest.map_or(0, |index| index + 1);
+        self.count.store(count, Ordering::Release);
+    }
+}
+
+impl Inner {
+    fn later(&self, entry: Entry) {
+        if self.shared.settings().takes(entry.outcome, &entry.event) {
+            self.shared.queue.push_later(entry, Then::Later);
+        }
+    }
+}
+
+impl EndSink for Inner {
+    fn end(&self, begin: Option<u64>, who: Who, outcome: Outcome, event: Event) {
+        self.later(Entry::now(who, outcome, event, begin));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = writer.take() {
+            // A writer that panicked said so itself.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Waits for an answer, no longer than the deadline.
+async fn in_time<T>(answer: oneshot::Receiver<Result<T, NotRecorded>>) -> Result<T, NotRecorded> {
+    match tokio::time::timeout(DEADLINE, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(NotRecorded::Closed),
+        Err(_) => Err(NotRecorded::TimedOut),
+    }
+}
+
+fn bounded(settings: AuditSettings) -> AuditSettings {
+    AuditSettings {
+        max_segment_bytes: settings
+            .max_segment_bytes
+            .max(AuditSettings::MIN_SEGMENT_BYTES),
+        max_segments: settings.max_segments.max(1),
+        ..settings
+    }
+}

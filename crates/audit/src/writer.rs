@@ -1,0 +1,212 @@
+//! The one thread that owns the files: drains the queue, writes a batch, flushes once, wakes all.
+
+use crate::error::{AuditError, NotRecorded};
+use crate::line::Entry;
+use crate::log::{Limits, Log};
+use crate::queue::{Begun, Job, MAX_LATER, Queue, Then};
+use crate::recorder::Shared;
+use clawdbot_domain::Event;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// So many records go into one write.
+const MAX_BATCH: usize = 1024;
+/// How often a log that cannot be written is tried while nobody asks.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why the log cannot be written, since when it cannot.
+struct Outage {
+    cause: String,
+    refused: u64,
+}
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    log: Log,
+    shared: Arc<Shared>,
+    /// Records nobody waits for that could not be written yet.
+    backlog: VecDeque<(Entry, Then)>,
+    outage: Option<Outage>,
+}
+
+/// Records with what follows for each, and the flushes to answer after them.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    thens: Vec<Then>,
+    flushes: Vec<oneshot::Sender<()>>,
+}
+
+/// Whatever ends the writer, even a bug, ends the taking in of records: what cannot be written must
+/// not be waited for.
+struct CloseOnExit(Arc<Shared>);
+
+impl Drop for CloseOnExit {
+    fn drop(&mut self) {
+        self.0.queue.bury();
+        self.0.health.set_down();
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(log: Log, shared: Arc<Shared>) -> Self {
+        Self {
+            log,
+            shared,
+            backlog: VecDeque::new(),
+            outage: None,
+        }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let _close = CloseOnExit(Arc::clone(&self.shared));
+        let patience = |outage: &Option<Outage>| outage.as_ref().map(|_| RETRY);
+        while let Some(jobs) = self.shared.queue.take(MAX_BATCH, patience(&self.outage)) {
+            self.work(jobs);
+        }
+        if !self.backlog.is_empty() {
+            self.work(Vec::new());
+        }
+        if !self.backlog.is_empty() {
+            let records = self.backlog.len();
+            tracing::error!(
+                records,
+                "error: end records were lost with the audit log unwritable"
+            );
+        }
+    }
+
+    fn work(&mut self, jobs: Vec<Job>) {
+        let mut batch = self.batch(jobs);
+        self.shared.health.set_busy();
+        let (written, failure) = self.write(&mut batch.entries);
+        self.shared.health.set_idle();
+        if failure.is_none() && written > 0 {
+            self.end_outage();
+        }
+        self.answer(batch, written, failure.as_ref());
+    }
+
+    /// Makes the batch: first what waited longest.
+    fn batch(&mut self, jobs: Vec<Job>) -> Batch {
+        let mut batch = Batch::default();
+        if let Some(outage) = &self.outage {
+            batch.push(
+                Entry::own(Event::AuditOutage {
+                    cause: outage.cause.clone(),
+                    refused: outage.refused,
+                }),
+                Then::Outage,
+            );
+        }
+        let lost = self.shared.queue.take_lost();
+        if lost > 0 {
+            batch.push(Entry::own(Event::AuditLost { records: lost }), Then::Later);
+        }
+        for (entry, then) in self.backlog.drain(..) {
+            batch.push(entry, then);
+        }
+        for job in jobs {
+            match job {
+                Job::Flush(done) => batch.flushes.push(done),
+                Job::Write(_, then) if then.is_given_up() => {}
+                Job::Write(entry, then) => batch.push(*entry, then),
+            }
+        }
+        batch
+    }
+
+    /// Writes as much as can be written.
+    fn write(&mut self, entries: &mut [Entry]) -> (usize, Option<Arc<AuditError>>) {
+        let limits = Limits::of(&self.shared.settings());
+        let redactor = self.shared.redactor();
+        let mut written = 0;
+        while let Some(rest) = entries.get_mut(written..).filter(|rest| !rest.is_empty()) {
+            match self.log.append(rest, limits, &redactor) {
+                Ok(taken) => written += taken,
+                Err(error) => return (written, Some(Arc::new(error))),
+            }
+            self.shared.set_newest(self.log.newest());
+        }
+        (written, None)
+    }
+
+    fn answer(&mut self, batch: Batch, written: usize, failure: Option<&Arc<AuditError>>) {
+        if let Some(error) = failure {
+            self.begin_outage(error);
+        }
+        let pairs = batch.entries.into_iter().zip(batch.thens);
+        for (at, (entry, then)) in pairs.enumerate() {
+            match failure {
+                Some(error) if at >= written => self.refuse(entry, then, error),
+                _ => self.confirm(entry, then),
+            }
+        }
+        for done in batch.flushes {
+            let _ = done.send(());
+        }
+    }
+
+    /// It is durable. A caller that went away meanwhile is no error here.
+    fn confirm(&self, entry: Entry, then: Then) {
+        match then {
+            Then::Begin(reply) => {
+                let queue: &Arc<Queue> = &self.shared.queue;
+                let _ = reply.send(Ok(Begun::new(entry, Arc::clone(queue))));
+            }
+            Then::Note(reply) => drop(reply.send(Ok(entry.index))),
+            Then::NoteBlocking(reply) => drop(reply.try_send(Ok(entry.index))),
+            Then::Apply(settings) => self.shared.apply(settings),
+            Then::Later | Then::Outage => {}
+        }
+    }
+
+    /// It is not, and nothing of it is on disk.
+    fn refuse(&mut self, entry: Entry, then: Then, error: &Arc<AuditError>) {
+        let failed = || NotRecorded::Failed(Arc::clone(error));
+        if then.is_waited_for()
+            && let Some(outage) = &mut self.outage
+        {
+            outage.refused += 1;
+        }
+        match then {
+            Then::Begin(reply) => drop(reply.send(Err(failed()))),
+            Then::Note(reply) => drop(reply.send(Err(failed()))),
+            Then::NoteBlocking(reply) => drop(reply.try_send(Err(failed()))),
+            Then::Later if self.backlog.len() >= MAX_LATER => self.shared.queue.lose(),
+            Then::Later | Then::Apply(_) => self.backlog.push_back((entry, then)),
+            Then::Outage => {}
+        }
+    }
+
+    fn begin_outage(&mut self, error: &AuditError) {
+        let cause = error.to_string();
+        if self.outage.is_none() {
+            tracing::error!(
+                %cause,
+                "security: the audit log cannot be written; nothing that must be recorded is done"
+            );
+        }
+        let refused = self.outage.take().map_or(0, |outage| outage.refused);
+        self.outage = Some(Outage { cause, refused });
+        self.shared.health.set_down();
+    }
+
+    fn end_outage(&mut self) {
+        if let Some(outage) = self.outage.take() {
+            let refused = outage.refused;
+            tracing::warn!(refused, "security: the audit log can be written again");
+        }
+        self.shared.health.set_up();
+    }
+}
+
+impl Batch {
+    fn push(&mut self, entry: Entry, then: Then) {
+        self.entries.push(entry);
+        self.thens.push(then);
+    }
+}
