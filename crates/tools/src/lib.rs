@@ -1,1 +1,31 @@
-//! stub
+//! The tools, one file each.
+//!
+//! A [`Toolbox`] says which tools there are, turns what a model proposed into a valid call, and runs
+//! permitted calls: each in a sandboxed child of its own. There is one way to run a tool, and it takes a
+//! permit that was written down first. A call alone does not run:
+//!
+//! ```compile_fail,E0308
+//! # async fn run(toolbox: clawdbot_tools::Toolbox, call: clawdbot_domain::ToolCall) {
+//! toolbox.run(call).await;
+//! # }
+//! ```
+//!
+//! nor does a permit that was not written down:
+//!
+//! ```compile_fail,E0308
+//! # async fn run(toolbox: clawdbot_tools::Toolbox, permit: clawdbot_policy::Permit) {
+//! toolbox.run(permit).await;
+//! # }
+//! ```
+
+mod child;
+mod json;
+mod schema;
+mod tool;
+mod toolbox;
+mod workspace;
+
+pub use child::child_main;
+pub use schema::BadCall;
+pub use tool::run_command::{CommandRefused, Prepared, prepare as prepare_command};
+pub use toolbox::{ToolOutcome, Toolbox};

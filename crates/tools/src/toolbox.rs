@@ -1,0 +1,220 @@
+//! All tools, and the one way to run one.
+
+use crate::child::ToolJob;
+use crate::schema::{self, BadCall};
+use crate::tool::{self, Tool, Work, run_command};
+use clawdbot_audit::Recorded;
+use clawdbot_domain::{Event, Outcome, ToolCall, ToolName, ToolSpec, Untrusted, sha256_hex};
+use clawdbot_policy::Permit;
+use clawdbot_sandbox::{Confinement, Ended, Finished, Need, Profile, Sandbox};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The tools of one gateway, on one workspace.
+#[derive(Debug)]
+pub struct Toolbox {
+    sandbox: Arc<Sandbox>,
+    workspace: PathBuf,
+    allowed_commands: Vec<String>,
+    specs: Arc<[ToolSpec]>,
+}
+
+/// What came of a permitted call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolOutcome {
+    /// What goes to the model. Whatever a tool returns may have been written by anyone.
+    pub output: Untrusted,
+    /// True when the tool failed.
+    pub is_error: bool,
+    /// Exit code of a command that ended by itself.
+    pub exit: Option<i32>,
+    /// True when the output was cut at its cap.
+    pub truncated: bool,
+    /// The sandbox layers it ran under; none when it did not run.
+    pub layers: Vec<String>,
+}
+
+impl Toolbox {
+    /// The built-in tools. Commands run as the sandbox's mode says; in mode moderate those on
+    /// `allowed_commands`.
+    pub fn new(sandbox: Arc<Sandbox>, workspace: PathBuf, allowed_commands: Vec<String>) -> Self {
+        Self {
+            sandbox,
+            workspace,
+            allowed_commands,
+            specs: tool::ALL.into_iter().filter_map(spec_of).collect(),
+        }
+    }
+
+    /// Every tool.
+    pub fn specs(&self) -> Arc<[ToolSpec]> {
+        Arc::clone(&self.specs)
+    }
+
+    /// The tool of this name.
+    pub fn spec(&self, name: &str) -> Option<&ToolSpec> {
+        self.specs.iter().find(|spec| spec.name.as_str() == name)
+    }
+
+    /// Turns what a model or client proposed into a call, or says in words fit for a model what is wrong
+    /// with it.
+    pub fn validate(
+        &self,
+        id: &str,
+        name: &str,
+        arguments_json: &str,
+    ) -> Result<ToolCall, BadCall> {
+        let (Some(spec), Some(tool)) = (self.spec(name), tool::find(name)) else {
+            return Err(self.unknown(name));
+        };
+        let arguments = schema::arguments(spec, arguments_json, tool.most_arguments)?;
+        Ok(ToolCall {
+            id: id.to_owned(),
+            name: spec.name.clone(),
+            effect: spec.effect,
+            arguments,
+        })
+    }
+
+    fn unknown(&self, name: &str) -> BadCall {
+        let given: String = name.chars().take(80).collect();
+        let near = |spec: &&ToolSpec| strsim::damerau_levenshtein(spec.name.as_str(), &given);
+        let nearest = self.specs.iter().min_by_key(near);
+        let nearest = nearest.filter(|spec| near(spec) <= 1 + given.len() / 3);
+        BadCall::UnknownTool {
+            nearest: nearest.map(|spec| spec.name.to_string()),
+            given,
+        }
+    }
+
+    /// Runs one permitted call that was written down, in a child of its own, and writes down how it ended.
+    /// Dropping the future ends the child with all it started; the record then says `abandoned`.
+    pub async fn run(&self, permit: Recorded<Permit>) -> ToolOutcome {
+        let (permit, record) = permit.act();
+        let call = permit.into_call();
+        let (outcome, error) = match self.execute(&call).await {
+            Ok(outcome) => (outcome, None),
+            Err(why) => (ToolOutcome::not_run(&why), Some(why)),
+        };
+        let how = match error {
+            None => Outcome::Ok,
+            Some(_) => Outcome::Failed,
+        };
+        record.close(how, outcome.event(call.name, error));
+        outcome
+    }
+
+    async fn execute(&self, call: &ToolCall) -> Result<ToolOutcome, String> {
+        let tool = tool::find(call.name.as_str())
+            .filter(|tool| tool.effect == call.effect)
+            .ok_or_else(|| format!("there is no tool {} with effect {}", call.name, call.effect))?;
+        let finished = match tool.work {
+            Work::Inside(_) => self.inside(tool, call).await,
+            Work::Command => self.command(tool, call).await,
+        }?;
+        Ok(ToolOutcome::of(finished, self.sandbox.layers()))
+    }
+
+    async fn inside(&self, tool: &Tool, call: &ToolCall) -> Result<Finished, String> {
+        let job = serde_json::to_vec(&ToolJob {
+            tool: tool.name.to_owned(),
+            arguments: call.arguments.clone(),
+        });
+        let job = job.map_err(|error| error.to_string())?;
+        let confinement = self.confine(tool, Profile::Builtin, &[])?;
+        let finished = self.sandbox.run(&confinement, &job).await;
+        finished.map_err(|error| error.to_string())
+    }
+
+    async fn command(&self, tool: &Tool, call: &ToolCall) -> Result<Finished, String> {
+        let (argv, cwd) = run_command::asked(&call.arguments);
+        let (mode, allowed) = (self.sandbox.mode(), &self.allowed_commands);
+        let prepared = run_command::prepare(mode, allowed, &self.workspace, argv, cwd)
+            .map_err(|refused| refused.to_string())?;
+        let confinement = self.confine(tool, Profile::Command, &prepared.programs)?;
+        let finished = self.sandbox.run_command(&confinement, &prepared.job).await;
+        finished.map_err(|error| error.to_string())
+    }
+
+    fn confine(
+        &self,
+        tool: &Tool,
+        profile: Profile,
+        programs: &[PathBuf],
+    ) -> Result<Confinement, String> {
+        let need = Need {
+            profile,
+            workspace: &self.workspace,
+            write: tool.effect.changes_state(),
+            programs,
+        };
+        self.sandbox
+            .confine(&need)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// A name that is no tool name leaves the tool out; a test sees that none is.
+fn spec_of(tool: &Tool) -> Option<ToolSpec> {
+    Some(ToolSpec {
+        name: ToolName::parse(tool.name).ok()?,
+        description: tool.description.to_owned(),
+        effect: tool.effect,
+        schema: (tool.schema)(),
+    })
+}
+
+impl ToolOutcome {
+    fn not_run(why: &str) -> Self {
+        Self {
+            output: Untrusted::new(why),
+            is_error: true,
+            exit: None,
+            truncated: false,
+            layers: Vec::new(),
+        }
+    }
+
+    fn of(finished: Finished, layers: Vec<String>) -> Self {
+        let Finished { output, ended } = finished;
+        let mut text = String::from_utf8_lossy(&output).into_owned();
+        let (is_error, exit, note) = match ended {
+            Ended::Answered { is_error } => (is_error, None, None),
+            Ended::Exited(code) => (code != 0, Some(code), Some(format!("exit code {code}"))),
+            Ended::Signalled(signal) => (true, None, Some(format!("ended by signal {signal}"))),
+            Ended::TimedOut => (true, None, Some("ended: its time was up".to_owned())),
+            Ended::TooMuchOutput => {
+                let note = format!("ended: more than {} bytes of output", output.len());
+                (true, None, Some(note))
+            }
+        };
+        if let Some(note) = note {
+            let line = if text.is_empty() || text.ends_with('\n') {
+                ""
+            } else {
+                "\n"
+            };
+            let _ = writeln!(text, "{line}[{note}]");
+        }
+        Self {
+            output: Untrusted::new(text),
+            is_error,
+            exit,
+            truncated: ended == Ended::TooMuchOutput,
+            layers,
+        }
+    }
+
+    fn event(&self, tool: ToolName, error: Option<String>) -> Event {
+        Event::ToolEnd {
+            tool,
+            exit: self.exit,
+            output_bytes: self.output.len() as u64,
+            output_sha256: sha256_hex(self.output.reveal_untrusted().as_bytes()),
+            truncated: self.truncated,
+            layers: self.layers.clone(),
+            error,
+        }
+    }
+}
