@@ -11,6 +11,10 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A tool call: confined before anything else is read, and before any thread exists.
+    if std::env::args_os().nth(1).as_deref() == Some(clawdbot_sandbox::child::ARGUMENT.as_ref()) {
+        return clawdbot_tools::child_main();
+    }
     let cli = cli::Cli::parse();
     cli::run(cli).into()
 }
