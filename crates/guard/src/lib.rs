@@ -7,7 +7,20 @@
 //! # use clawdbot_domain::Provenance;
 //! let forged = clawdbot_guard::Screened { text: String::new(), provenance: Provenance::Operator };
 //! ```
+//!
+//! The detector is deterministic and has no weights: a normaliser that undoes disguises, a lexicon
+//! of concepts in many languages, and rules over concepts that stand close together. It stops plain
+//! attacks; it cannot stop an attack that has no tell-tale words. What holds then is provenance:
+//! whatever this crate says, untrusted text stays [`Taint`](clawdbot_domain::Taint)ed.
 
+mod body;
+mod detect;
+mod guard;
+mod report;
 mod screened;
+mod spotlight;
 
+pub use body::BodyRefusal;
+pub use guard::{Guard, GuardSettings, Looked, Refusal};
+pub use report::{Action, Finding, Report};
 pub use screened::{Screened, ScreenedBody};

@@ -1,5 +1,6 @@
 //! What was looked at.
 
+use crate::report::Report;
 use bytes::Bytes;
 use clawdbot_domain::Provenance;
 use std::ops::Range;
@@ -36,6 +37,7 @@ pub struct ScreenedBody {
     pub(crate) model_at: Range<usize>,
     pub(crate) model: String,
     pub(crate) stream: bool,
+    pub(crate) reports: Vec<Report>,
 }
 
 impl ScreenedBody {
@@ -52,6 +54,11 @@ impl ScreenedBody {
     /// The `stream` field; absent is false.
     pub fn stream(&self) -> bool {
         self.stream
+    }
+
+    /// What was found in the results of tools and let through, because strict mode is off.
+    pub fn reports(&self) -> &[Report] {
+        &self.reports
     }
 
     /// The same body asking for another model: only that one string is replaced.
@@ -77,6 +84,7 @@ impl ScreenedBody {
             model_at,
             model: model.to_owned(),
             stream: self.stream,
+            reports: self.reports.clone(),
         }
     }
 }

@@ -1,0 +1,4 @@
+//! What looking costs when there is nothing to find.
+fn main() {
+    divan::main();
+}
