@@ -1,1 +1,26 @@
-//! stub
+//! Who is asking, and keeping secrets.
+//!
+//! [`TokenStore`] keeps tokens as keyed hashes, [`Authenticator`] turns a presented token into an
+//! [`Authenticated`] principal, and [`Vault`] keeps provider credentials sealed. Nothing here knows
+//! HTTP.
+//!
+//! Nobody outside this crate can claim that somebody was authenticated:
+//!
+//! ```compile_fail,E0451
+//! # fn forge(principal: clawdbot_domain::Principal) {
+//! let forged = clawdbot_auth::Authenticated { principal };
+//! # }
+//! ```
+
+mod authenticate;
+mod error;
+mod files;
+pub mod operator;
+mod store;
+mod token;
+mod vault;
+
+pub use authenticate::{Authenticated, Authenticator};
+pub use error::{AuthError, Rejected, VaultError};
+pub use store::{DEFAULT_TTL, NewToken, SETUP_TTL, TokenInfo, TokenStore};
+pub use vault::{CredentialInfo, CredentialKind, DUE, KeySource, Vault};

@@ -1,0 +1,464 @@
+//! Provider credentials, sealed.
+//!
+//! Each record has a data key of its own, sealed with the master key; the credential is sealed with
+//! the data key. Both seals (XChaCha20-Poly1305, 192-bit random nonces) bind the record's id,
+//! provider, kind and origin, so that a record moved onto another provider's row, or given another
+//! origin, does not open.
+
+use crate::error::{AuthError, VaultError};
+use crate::files::{self, Key};
+use crate::store::open_database;
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
+use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime, hex};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// After this long a credential is due for rotation: the guide's 90 days.
+pub const DUE: Duration = Duration::from_secs(90 * 86_400);
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS credentials (
+  provider TEXT PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, origin TEXT NOT NULL,
+  fingerprint TEXT NOT NULL, created INTEGER NOT NULL, last_used INTEGER,
+  sealed_key BLOB NOT NULL, sealed BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS key_check (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL) STRICT;";
+
+const NONCE: usize = 24;
+
+/// What a credential is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// An API key.
+    ApiKey,
+    /// A token made by a provider's own set-up command (`sk-ant-oat…`).
+    SetupToken,
+}
+
+impl CredentialKind {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api-key",
+            Self::SetupToken => "setup-token",
+        }
+    }
+
+    /// What a credential of this form is.
+    pub fn of(secret: &Secret) -> Self {
+        if secret.expose().starts_with("sk-ant-oat") {
+            Self::SetupToken
+        } else {
+            Self::ApiKey
+        }
+    }
+}
+
+/// What is known of a credential; never the credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialInfo {
+    /// Whose it is.
+    pub provider: ProviderName,
+    /// What it is.
+    pub kind: String,
+    /// Tells two credentials apart, and nothing else about them.
+    pub fingerprint: String,
+    /// Where it may go.
+    pub origin: String,
+    /// When it was stored.
+    pub created: UnixTime,
+    /// When it was last used, to the minute.
+    pub last_used: Option<UnixTime>,
+}
+
+impl CredentialInfo {
+    /// When it is due for rotation.
+    pub fn due(&self) -> UnixTime {
+        self.created.plus(DUE)
+    }
+}
+
+/// Where the master key may be, first found first used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file somebody else provides; used when it is there.
+    Provided(PathBuf),
+    /// A file that must be there, because somebody said so.
+    Demanded(PathBuf),
+    /// A file of our own, made on first use.
+    Own(PathBuf),
+}
+
+impl KeySource {
+    /// The usual places: systemd's credentials, a container's secret, a named file, our own file.
+    pub fn usual(secrets: &Path) -> Vec<Self> {
+        let systemd = std::env::var_os("CREDENTIALS_DIRECTORY");
+        let systemd = systemd.map(|d| Self::Provided(PathBuf::from(d).join("clawdbot-vault-key")));
+        let container = Self::Provided(PathBuf::from("/run/secrets/clawdbot_vault_key"));
+        let named = std::env::var_os("CLAWDBOT_VAULT_KEY_FILE").map(|f| Self::Demanded(f.into()));
+        let own = Self::Own(secrets.join("vault.key"));
+        systemd
+            .into_iter()
+            .chain([container])
+            .chain(named)
+            .chain([own])
+            .collect()
+    }
+}
+
+/// The vault. Every process of one home may hold one; each looks at the disk when asked.
+#[derive(Debug)]
+pub struct Vault {
+    db: Mutex<Connection>,
+    path: PathBuf,
+    sources: Vec<KeySource>,
+}
+
+impl Vault {
+    /// Opens the vault with the usual key sources.
+    pub fn open(state: &Path, secrets: &Path) -> Result<Self, VaultError> {
+        files::private_folder(secrets)?;
+        Self::open_with(state, KeySource::usual(secrets))
+    }
+
+    /// Opens the vault with these key sources. A missing key does not fail here: the gateway starts
+    /// and says that the vault is locked.
+    pub fn open_with(state: &Path, sources: Vec<KeySource>) -> Result<Self, VaultError> {
+        files::private_folder(state)?;
+        let path = state.join("vault.db");
+        let opened = open_database(&path, SCHEMA);
+        let db = opened.map_err(|source| AuthError::Store {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            db: Mutex::new(db),
+            path,
+            sources,
+        })
+    }
+
+    /// Seals a credential, in place of the one before.
+    pub fn put(
+        &self,
+        provider: ProviderName,
+        kind: CredentialKind,
+        origin: &Origin,
+        secret: &Secret,
+        now: UnixTime,
+    ) -> Result<CredentialInfo, VaultError> {
+        check_secret(secret)?;
+        let db = self.lock();
+        let master = self.master(&db, true)?;
+        let id = hex(files::random::<16>()?.as_ref());
+        let origin = origin.to_string();
+        let bound = bound_to(&id, provider, kind.as_str(), &origin);
+        let data_key = files::random::<32>()?;
+        let sealed_key = seal(&master, data_key.as_ref(), &bound)?;
+        let sealed = seal(&data_key, secret.expose().as_bytes(), &bound)?;
+        let fingerprint = fingerprint(&master, secret);
+        let sql = "INSERT OR REPLACE INTO credentials
+            (provider, id, kind, origin, fingerprint, created, sealed_key, sealed)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let values = params![
+            provider.as_str(),
+            id,
+            kind.as_str(),
+            origin,
+            fingerprint,
+            now.as_nanos(),
+            sealed_key,
+            sealed
+        ];
+        db.execute(sql, values).map_err(|e| self.failed(e))?;
+        let kind = kind.as_str().to_owned();
+        Ok(CredentialInfo {
+            provider,
+            kind,
+            fingerprint,
+            origin,
+            created: now,
+            last_used: None,
+        })
+    }
+
+    /// The credential of a provider, for the one origin it is bound to.
+    pub fn secret_for(
+        &self,
+        provider: ProviderName,
+        origin: &Origin,
+        now: UnixTime,
+    ) -> Result<Option<Secret>, VaultError> {
+        let db = self.lock();
+        let sql = "SELECT id, kind, origin, sealed_key, sealed, last_used FROM credentials WHERE provider = ?1";
+        let mut query = db.prepare_cached(sql).map_err(|e| self.failed(e))?;
+        let row = query.query_row([provider.as_str()], Sealed::of).optional();
+        let Some(row) = row.map_err(|e| self.failed(e))? else {
+            return Ok(None);
+        };
+        if row.origin != origin.to_string() {
+            let bound = row.origin;
+            return Err(VaultError::WrongHost {
+                provider,
+                bound,
+                asked: origin.clone(),
+            });
+        }
+        let master = self.master(&db, false)?;
+        let bound = bound_to(&row.id, provider, &row.kind, &row.origin);
+        let tampered = || VaultError::Tampered(provider);
+        let data_key = unseal(&master, &row.data_key, &bound).ok_or_else(tampered)?;
+        let data_key = Key::new(data_key.as_slice().try_into().map_err(|_| tampered())?);
+        let secret = unseal(&data_key, &row.secret, &bound).ok_or_else(tampered)?;
+        let secret = std::str::from_utf8(&secret).map_err(|_| tampered())?;
+        // To the minute: a disk write for every request would cost more than the request.
+        if row
+            .last_used
+            .is_none_or(|t| now.since(t) >= Duration::from_secs(60))
+        {
+            let sql = "UPDATE credentials SET last_used = ?2 WHERE provider = ?1";
+            let _ = db.execute(sql, params![provider.as_str(), now.as_nanos()]);
+        }
+        Ok(Some(Secret::new(secret)))
+    }
+
+    /// What is stored.
+    pub fn list(&self) -> Result<Vec<CredentialInfo>, VaultError> {
+        let db = self.lock();
+        let sql = "SELECT provider, kind, fingerprint, origin, created, last_used FROM credentials ORDER BY provider";
+        let listed = db
+            .prepare_cached(sql)
+            .and_then(|mut query| query.query_map([], info_of)?.collect::<Result<Vec<_>, _>>());
+        Ok(listed
+            .map_err(|e| self.failed(e))?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// Removes a credential; false when there was none. Needs no key: what is sealed can be thrown
+    /// away by whoever lost the key.
+    pub fn remove(&self, provider: ProviderName) -> Result<bool, VaultError> {
+        let sql = "DELETE FROM credentials WHERE provider = ?1";
+        let db = self.lock();
+        let removed = db
+            .execute(sql, [provider.as_str()])
+            .map_err(|e| self.failed(e))?;
+        Ok(removed > 0)
+    }
+
+    /// Removes every credential, and looks whether that worked.
+    pub fn remove_all(&self) -> Result<Vec<ProviderName>, VaultError> {
+        let before = self.list()?;
+        let db = self.lock();
+        // With nothing left to open, the next credential may begin with a new key.
+        let deleted =
+            db.execute_batch("BEGIN; DELETE FROM credentials; DELETE FROM key_check; COMMIT");
+        let left = db.query_row("SELECT count(*) FROM credentials", [], |r| {
+            r.get::<_, i64>(0)
+        });
+        drop(db);
+        match (deleted, left) {
+            (Ok(()), Ok(0)) => Ok(before.into_iter().map(|info| info.provider).collect()),
+            (Err(error), _) | (_, Err(error)) => {
+                let names = before
+                    .iter()
+                    .map(|i| i.provider.as_str())
+                    .collect::<Vec<_>>();
+                Err(VaultError::Remains(format!(
+                    "{} ({error})",
+                    names.join(", ")
+                )))
+            }
+            (Ok(()), Ok(left)) => Err(VaultError::Remains(format!("{left} of them"))),
+        }
+    }
+
+    /// Whether credentials can be read: true also while there are none.
+    pub fn check(&self) -> Result<(), VaultError> {
+        let db = self.lock();
+        let count = db.query_row("SELECT count(*) FROM credentials", [], |r| {
+            r.get::<_, i64>(0)
+        });
+        if count.map_err(|e| self.failed(e))? == 0 {
+            return Ok(());
+        }
+        self.master(&db, false).map(|_| ())
+    }
+
+    /// The master key, checked against the store. Only the first credential ever stored may make
+    /// one: a store whose key is gone stays locked.
+    fn master(&self, db: &Connection, may_make: bool) -> Result<Key, VaultError> {
+        let sql = "SELECT sealed FROM key_check WHERE one = 1";
+        let checked = db.query_row(sql, [], |r| r.get::<_, Vec<u8>>(0)).optional();
+        let checked = checked.map_err(|e| self.failed(e))?;
+        let key = self.find_key(may_make && checked.is_none())?;
+        match checked {
+            Some(sealed) if unseal(&key, &sealed, b"clawdbot vault").is_some() => Ok(key),
+            Some(_) => Err(VaultError::Locked(
+                "the key is not the one this vault was sealed with; restore that key, or start anew with: clawdbot models auth reset --all".to_owned(),
+            )),
+            None => {
+                let sealed = seal(&key, b"this key", b"clawdbot vault")?;
+                let sql = "INSERT INTO key_check (one, sealed) VALUES (1, ?1)";
+                db.execute(sql, [sealed]).map_err(|e| self.failed(e))?;
+                Ok(key)
+            }
+        }
+    }
+
+    fn find_key(&self, may_make: bool) -> Result<Key, VaultError> {
+        for source in &self.sources {
+            let (KeySource::Provided(path) | KeySource::Demanded(path) | KeySource::Own(path)) =
+                source;
+            if let Some(key) = files::read_key(path)? {
+                return Ok(key);
+            }
+            match source {
+                KeySource::Provided(_) => {}
+                KeySource::Demanded(path) => {
+                    let named = format!(
+                        "CLAWDBOT_VAULT_KEY_FILE names {}, which is not there",
+                        path.display()
+                    );
+                    return Err(VaultError::Locked(named));
+                }
+                KeySource::Own(path) if may_make => {
+                    files::create_once(path, files::new_key_text()?.as_bytes())?;
+                    if let Some(key) = files::read_key(path)? {
+                        return Ok(key);
+                    }
+                }
+                KeySource::Own(path) => {
+                    return Err(VaultError::Locked(format!(
+                        "its key {} is missing; restore it from your backup, or start anew with: clawdbot models auth reset --all",
+                        path.display()
+                    )));
+                }
+            }
+        }
+        Err(VaultError::Locked("no key source holds a key".to_owned()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> VaultError {
+        AuthError::Store {
+            path: self.path.clone(),
+            source,
+        }
+        .into()
+    }
+}
+
+struct Sealed {
+    id: String,
+    kind: String,
+    origin: String,
+    data_key: Vec<u8>,
+    secret: Vec<u8>,
+    last_used: Option<UnixTime>,
+}
+
+impl Sealed {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            kind: row.get(1)?,
+            origin: row.get(2)?,
+            data_key: row.get(3)?,
+            secret: row.get(4)?,
+            last_used: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_nanos),
+        })
+    }
+}
+
+/// A row of a provider that this version does not know is left out.
+fn info_of(row: &Row<'_>) -> rusqlite::Result<Option<CredentialInfo>> {
+    let Ok(provider) = row.get_ref(0)?.as_str()?.parse() else {
+        return Ok(None);
+    };
+    Ok(Some(CredentialInfo {
+        provider,
+        kind: row.get(1)?,
+        fingerprint: row.get(2)?,
+        origin: row.get(3)?,
+        created: UnixTime::from_nanos(row.get(4)?),
+        last_used: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_nanos),
+    }))
+}
+
+/// Lengths first, so that no two sets of parts make the same text.
+fn bound_to(id: &str, provider: ProviderName, kind: &str, origin: &str) -> Vec<u8> {
+    let parts = [id, provider.as_str(), kind, origin];
+    parts
+        .iter()
+        .flat_map(|p| [&(p.len() as u64).to_le_bytes()[..], p.as_bytes()].concat())
+        .collect()
+}
+
+fn seal(key: &Key, plain: &[u8], bound: &[u8]) -> Result<Vec<u8>, AuthError> {
+    let nonce = files::random::<NONCE>()?;
+    let cipher = XChaCha20Poly1305::new(CipherKey::from_slice(key.as_ref()));
+    let payload = Payload {
+        msg: plain,
+        aad: bound,
+    };
+    // It fails only for texts longer than any credential.
+    let sealed = cipher.encrypt(XNonce::from_slice(nonce.as_ref()), payload);
+    let sealed = sealed.map_err(|_| AuthError::BadToken("the credential is too long to seal"))?;
+    Ok([nonce.as_ref(), sealed.as_slice()].concat())
+}
+
+fn unseal(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, sealed) = sealed.split_at_checked(NONCE)?;
+    let cipher = XChaCha20Poly1305::new(CipherKey::from_slice(key.as_ref()));
+    let payload = Payload {
+        msg: sealed,
+        aad: bound,
+    };
+    cipher
+        .decrypt(XNonce::from_slice(nonce), payload)
+        .ok()
+        .map(Zeroizing::new)
+}
+
+/// Keyed, so that a fingerprint cannot be tried against a list of leaked keys.
+fn fingerprint(master: &Key, secret: &Secret) -> String {
+    use hmac::{Hmac, Mac};
+    let Ok(mut mac) = <Hmac<sha2::Sha256> as Mac>::new_from_slice(master.as_ref()) else {
+        return String::new();
+    };
+    mac.update(b"fingerprint");
+    mac.update(secret.expose().as_bytes());
+    let mut text = hex(&mac.finalize().into_bytes());
+    text.truncate(12);
+    text
+}
+
+fn check_secret(secret: &Secret) -> Result<(), VaultError> {
+    let text = secret.expose();
+    if text.is_empty() {
+        return Err(VaultError::BadSecret("the credential is empty"));
+    }
+    if text.len() > 8192 {
+        return Err(VaultError::BadSecret(
+            "the credential is longer than 8192 bytes",
+        ));
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(VaultError::BadSecret(
+            "the credential has a space, line break or special character in it: paste it alone",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
