@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod catalogue;
 mod child;
 mod json;
 mod schema;
@@ -25,6 +26,7 @@ mod tool;
 mod toolbox;
 mod workspace;
 
+pub use catalogue::Catalogue;
 pub use child::child_main;
 pub use schema::BadCall;
 pub use tool::run_command::{CommandRefused, Prepared, prepare as prepare_command};

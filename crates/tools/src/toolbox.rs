@@ -1,7 +1,8 @@
 //! All tools, and the one way to run one.
 
+use crate::catalogue::Catalogue;
 use crate::child::ToolJob;
-use crate::schema::{self, BadCall};
+use crate::schema::BadCall;
 use crate::tool::{self, Tool, Work, run_command};
 use clawdbot_audit::Recorded;
 use clawdbot_domain::{Event, Outcome, ToolCall, ToolName, ToolSpec, Untrusted, sha256_hex};
@@ -17,7 +18,7 @@ pub struct Toolbox {
     sandbox: Arc<Sandbox>,
     workspace: PathBuf,
     allowed_commands: Vec<String>,
-    specs: Arc<[ToolSpec]>,
+    catalogue: Catalogue,
 }
 
 /// What came of a permitted call.
@@ -43,18 +44,18 @@ impl Toolbox {
             sandbox,
             workspace,
             allowed_commands,
-            specs: tool::ALL.into_iter().filter_map(spec_of).collect(),
+            catalogue: Catalogue::default(),
         }
     }
 
     /// Every tool.
     pub fn specs(&self) -> Arc<[ToolSpec]> {
-        Arc::clone(&self.specs)
+        self.catalogue.specs()
     }
 
     /// The tool of this name.
     pub fn spec(&self, name: &str) -> Option<&ToolSpec> {
-        self.specs.iter().find(|spec| spec.name.as_str() == name)
+        self.catalogue.spec(name)
     }
 
     /// Turns what a model or client proposed into a call, or says in words fit for a model what is wrong
@@ -65,27 +66,7 @@ impl Toolbox {
         name: &str,
         arguments_json: &str,
     ) -> Result<ToolCall, BadCall> {
-        let (Some(spec), Some(tool)) = (self.spec(name), tool::find(name)) else {
-            return Err(self.unknown(name));
-        };
-        let arguments = schema::arguments(spec, arguments_json, tool.most_arguments)?;
-        Ok(ToolCall {
-            id: id.to_owned(),
-            name: spec.name.clone(),
-            effect: spec.effect,
-            arguments,
-        })
-    }
-
-    fn unknown(&self, name: &str) -> BadCall {
-        let given: String = name.chars().take(80).collect();
-        let near = |spec: &&ToolSpec| strsim::damerau_levenshtein(spec.name.as_str(), &given);
-        let nearest = self.specs.iter().min_by_key(near);
-        let nearest = nearest.filter(|spec| near(spec) <= 1 + given.len() / 3);
-        BadCall::UnknownTool {
-            nearest: nearest.map(|spec| spec.name.to_string()),
-            given,
-        }
+        self.catalogue.validate(id, name, arguments_json)
     }
 
     /// Runs one permitted call that was written down, in a child of its own, and writes down how it ended.
@@ -153,16 +134,6 @@ impl Toolbox {
             .confine(&need)
             .map_err(|error| error.to_string())
     }
-}
-
-/// A name that is no tool name leaves the tool out; a test sees that none is.
-fn spec_of(tool: &Tool) -> Option<ToolSpec> {
-    Some(ToolSpec {
-        name: ToolName::parse(tool.name).ok()?,
-        description: tool.description.to_owned(),
-        effect: tool.effect,
-        schema: (tool.schema)(),
-    })
 }
 
 impl ToolOutcome {
