@@ -5,6 +5,7 @@ use crate::error::{ConfigError, ConfigErrors, Place};
 use crate::file::{Lock, SettingsFile, replace, target_of};
 use crate::keys::Key;
 use crate::load::Layers;
+use crate::nested;
 use crate::values::Values;
 use crate::weaken::{Change, changes};
 use serde_json::{Map, Value};
@@ -90,7 +91,7 @@ impl Draft {
         let mut parsed = Values::default();
         key.kind.write(&mut parsed, value).map_err(refused)?;
         // Kept in its canonical spelling, so that equal settings have equal files.
-        insert(&mut self.root, name, key.read(&parsed)).map_err(|group| {
+        nested::insert(&mut self.root, name, key.read(&parsed)).map_err(|group| {
             ConfigErrors::from(
                 ConfigError::new(
                     Place::File(self.path.clone()),
@@ -128,7 +129,7 @@ impl Draft {
     /// A name that is neither known nor in the file.
     pub fn unset(&mut self, name: &str) -> Result<(), ConfigErrors> {
         let known = Key::find(name).is_some() || is_group(name);
-        if remove(&mut self.root, name) || known {
+        if nested::remove(&mut self.root, name) || known {
             Ok(())
         } else {
             Err(unknown(name, Place::Request).into())
@@ -208,46 +209,5 @@ fn unknown_or_group(name: &str) -> ConfigErrors {
     unknown(name, Place::Request).into()
 }
 
-/// Puts a value where its dotted name says; the error names a group that is no object.
-fn insert(root: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), String> {
-    let (groups, leaf) = name
-        .rsplit_once('.')
-        .map_or(("", name), |(groups, leaf)| (groups, leaf));
-    let mut map = root;
-    let mut path = String::new();
-    for group in groups.split('.').filter(|group| !group.is_empty()) {
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path.push_str(group);
-        let next = map
-            .entry(group)
-            .or_insert_with(|| Value::Object(Map::new()));
-        map = next.as_object_mut().ok_or_else(|| path.clone())?;
-    }
-    map.insert(leaf.to_owned(), value);
-    Ok(())
-}
-
-/// Takes out what a dotted name names, and the groups that are empty then.
-fn remove(map: &mut Map<String, Value>, name: &str) -> bool {
-    if map.shift_remove(name).is_some() {
-        return true;
-    }
-    for (at, _) in name.match_indices('.') {
-        let (group, rest) = (
-            name.get(..at).unwrap_or(""),
-            name.get(at + 1..).unwrap_or(""),
-        );
-        let Some(inner) = map.get_mut(group).and_then(Value::as_object_mut) else {
-            continue;
-        };
-        if remove(inner, rest) {
-            if inner.is_empty() {
-                map.shift_remove(group);
-            }
-            return true;
-        }
-    }
-    false
-}
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod keys;
 mod kind;
 mod load;
 mod nearest;
+mod nested;
 mod reference;
 mod settings;
 mod table;

@@ -186,3 +186,6 @@ fn unknown_variable(name: &str, place: Place) -> ConfigError {
         None => error.remedy("`clawdbot config list --json` shows the variable of every key"),
     }
 }
+
+#[cfg(test)]
+mod tests;

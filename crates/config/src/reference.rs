@@ -143,3 +143,6 @@ fn entry(key: &Key) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

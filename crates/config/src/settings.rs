@@ -146,7 +146,7 @@ impl ModelRef {
     pub fn parse(text: &str) -> Result<Self, String> {
         let (provider, model) = text
             .split_once('/')
-            .ok_or("a model is named provider/model, as in demo/demo")?;
+            .ok_or("must be provider/model, as in demo/demo")?;
         let provider = provider
             .parse::<ProviderName>()
             .map_err(|e| e.to_string())?;

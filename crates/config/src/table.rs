@@ -41,6 +41,11 @@ pub static KEYS: [Key; 35] = [
     )
     .weaker(Weaker::Longer),
     key(
+        "gateway.logLevel",
+        Kind::Level(|v| &mut v.log_level),
+        "How much the operational log says. `debug` never adds a secret.",
+    ),
+    key(
         "gateway.cors.enabled",
         Kind::Flag(|v| &mut v.cors_enabled),
         "Whether web pages of other origins may call the gateway.",
@@ -164,11 +169,6 @@ pub static KEYS: [Key; 35] = [
     )
     .weaker(Weaker::Lower),
     key(
-        "gateway.logLevel",
-        Kind::Level(|v| &mut v.log_level),
-        "How much the operational log says. `debug` never adds a secret.",
-    ),
-    key(
         "models.default",
         Kind::Model(|v| &mut v.model),
         "The model that answers when a request names none, as provider/model.",
@@ -206,3 +206,6 @@ const fn provider(name: &'static str, provider: ProviderName) -> Key {
     )
     .weaker(Weaker::Elsewhere)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

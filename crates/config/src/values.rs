@@ -4,9 +4,12 @@
 //! limits while limiting is off). A file must not forget, so keys read and write this instead.
 
 use crate::bind::Bind;
+use crate::nested;
 use crate::settings::{AuditPolicy, Cors, ModelRef, RateLimit, Settings};
+use crate::table::KEYS;
 use clawdbot_domain::{Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode};
 use ipnet::IpNet;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// One field a key; `Default` is the default of every key.
@@ -79,6 +82,21 @@ impl Default for Values {
             demo_enabled: true,
             base_urls: base_urls(),
         }
+    }
+}
+
+impl Values {
+    /// As a whole file that names every key that has a value.
+    pub fn to_json(&self) -> Value {
+        let mut root = Map::new();
+        for key in &KEYS {
+            let value = key.read(self);
+            if !value.is_null() {
+                // No key is a group of another, so there is never anything in the way.
+                let _ = nested::insert(&mut root, key.name(), value);
+            }
+        }
+        Value::Object(root)
     }
 }
 

@@ -153,3 +153,6 @@ fn elsewhere(from: &Value, to: &Value, default: &Value) -> bool {
     let Some(to) = origin(to) else { return false };
     !to.is_loopback() && Some(&to) != origin(from).as_ref() && Some(&to) != origin(default).as_ref()
 }
+
+#[cfg(test)]
+mod tests;
