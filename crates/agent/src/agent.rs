@@ -7,7 +7,7 @@ use crate::step::{Emitter, Step};
 use bytes::Bytes;
 use clawdbot_audit::Recorder;
 use clawdbot_domain::{Channel, Outcome, Principal, Protocol, Taint, Untrusted, Usage, Who};
-use clawdbot_guard::{BodyRefusal, Guard, Looked, Report, Screened, ScreenedBody};
+use clawdbot_guard::{BodyRefusal, Guard, Looked, Report, ScreenedBody};
 use clawdbot_policy::ToolPolicy;
 use clawdbot_providers::{
     Finish, Message, ModelCall, ProposedCall, Provider, RelayCall, Relayed, ReplyEvent,

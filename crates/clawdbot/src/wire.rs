@@ -44,7 +44,6 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         agent,
         models: directory(settings, &keepers.vault)?,
         authenticator: Authenticator::new(Arc::clone(&keepers.tokens), environment),
-        tokens: Arc::clone(&keepers.tokens),
         edge: edge_rules(settings),
         ready: ready(keepers.clone()),
         posture: posture(settings),

@@ -2,7 +2,7 @@
 
 use crate::edge::EdgeRules;
 use clawdbot_agent::Agent;
-use clawdbot_auth::{Authenticator, TokenStore};
+use clawdbot_auth::Authenticator;
 use clawdbot_providers::Directory;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,8 +17,6 @@ pub struct Rooms {
     pub models: Directory,
     /// Who asks.
     pub authenticator: Authenticator,
-    /// The store of tokens, for the setup exchange.
-    pub tokens: Arc<TokenStore>,
     /// The rules of the edge.
     pub edge: EdgeRules,
     /// What `/ready` and `/status` report.

@@ -7,9 +7,13 @@ use crate::refusals::Refusals;
 use crate::routes::{Routes, routes};
 use crate::service;
 use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -101,25 +105,33 @@ pub async fn serve(
     }
 }
 
-type Service = ServiceOf<service::Answering>;
-type ServiceOf<F> = hyper::service::ServiceFn<
-    Box<dyn Fn(http::Request<hyper::body::Incoming>) -> F + Send + Sync>,
-    hyper::body::Incoming,
->;
+/// Answers the requests of one connection.
+struct Answers {
+    server: Arc<Server>,
+    peer: IpAddr,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Answers {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = service::Answering;
+
+    fn call(&self, request: Request<Incoming>) -> service::Answering {
+        service::answer(Arc::clone(&self.server), self.peer, request)
+    }
+}
 
 fn connection(
     server: Arc<Server>,
     stream: TcpStream,
     peer: IpAddr,
-) -> http1::Connection<TokioIo<TcpStream>, Service> {
+) -> http1::Connection<TokioIo<TcpStream>, Answers> {
     // Answers are small and streams are prompt: do not wait to fill a segment.
     let _ = stream.set_nodelay(true);
-    let answer: Box<dyn Fn(_) -> service::Answering + Send + Sync> =
-        Box::new(move |request| service::answer(Arc::clone(&server), peer, request));
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADER_COUNT)
-        .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer))
+        .serve_connection(TokioIo::new(stream), Answers { server, peer })
 }

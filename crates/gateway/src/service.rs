@@ -329,9 +329,7 @@ pub(crate) async fn setup(context: Arc<Context>, request: Request<Body>) -> Hand
         .await
         .map_err(TurnError::from)?;
     let redeemed =
-        rooms
-            .authenticator
-            .redeem_setup(&rooms.tokens, &body.token, &body.name, UnixTime::now());
+        rooms.authenticator.redeem_setup(&body.token, &body.name, UnixTime::now());
     let (token, info) = match redeemed {
         Ok(redeemed) => redeemed,
         Err(why) => {
