@@ -44,7 +44,7 @@ pub(crate) fn create(path: &Path) -> Result<File, AuditError> {
     #[cfg(test)]
     fault::point().map_err(AuditError::io("create", path))?;
     let mut new = OpenOptions::new();
-    new.append(true).mode(0o600).create_new(true);
+    new.append(true).read(true).mode(0o600).create_new(true);
     match new.open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let file = open_append(path)?;

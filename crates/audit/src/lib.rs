@@ -32,11 +32,17 @@ mod recorder;
 mod redact;
 mod segment;
 mod settings;
+mod show;
+mod tail;
 mod text;
 mod torn;
+mod verify;
 mod writer;
 
 pub use error::{AuditError, Fault, NotRecorded};
 pub use recorded::{OpenRecord, Recorded};
 pub use recorder::{DEADLINE, Recorder};
 pub use settings::AuditSettings;
+pub use show::human_line;
+pub use tail::Tail;
+pub use verify::{Verdict, Verified, verify};

@@ -230,7 +230,7 @@ impl Log {
         let range = (open.len, len);
         let mut tip = self.tip;
         let Extent { good, torn } =
-            segment::follow(&open.file, &open.segment, range, &mut tip, |_| ())?;
+            segment::follow(&open.file, &open.segment, range, &mut tip, |_, _| ())?;
         if torn > 0 {
             let kept_in = torn::set_aside(&self.folder, &open.segment, &open.file, good)?;
             self.own.push(Event::AuditRecovered {
@@ -419,3 +419,6 @@ fn stated_tip(file: &File, segment: &Segment) -> Result<Tip, AuditError> {
         prev,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ pub(crate) fn follow(
     segment: &Segment,
     (from, to): (u64, u64),
     tip: &mut Tip,
-    mut see: impl FnMut(&[u8]),
+    mut see: impl FnMut(&[u8], &Tip),
 ) -> Result<Extent, AuditError> {
     let reading = || AuditError::io("read", &segment.path);
     let mut file = file;
@@ -96,7 +96,7 @@ pub(crate) fn follow(
         match accepted {
             Ok(()) => {
                 good += line.len() as u64;
-                see(&line);
+                see(&line, tip);
             }
             Err(fault) => {
                 let torn = is_torn(&line) && !any_record(&mut lines).map_err(reading())?;

@@ -142,7 +142,7 @@ impl Formatter for LogText<'_> {
 
 /// Characters that are no ASCII control (serde escapes those) and yet change what a terminal or a
 /// reader sees: C1 controls, line separators, invisible and direction-changing ones.
-fn deceives(c: char) -> bool {
+pub(crate) fn deceives(c: char) -> bool {
     matches!(c,
         '\u{7f}'..='\u{9f}'
         | '\u{ad}' | '\u{61c}' | '\u{180e}'
