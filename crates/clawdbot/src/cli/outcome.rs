@@ -14,6 +14,10 @@ pub enum Exit {
     Done = 0,
     /// A check found something.
     Found = 1,
+    /// `audit verify`: the log cannot be read.
+    Unreadable = 2,
+    /// `audit verify`: a record was changed, dropped, doubled or moved.
+    Tampered = 3,
     /// The command line was wrong.
     Usage = 64,
     /// The data was wrong.
