@@ -1,5 +1,11 @@
 //! Several processes, and processes that die, on one log. The children are this very test binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail loudly as the tests do"
+)]
+
 use clawdbot_audit::{AuditSettings, Recorder, Verdict, verify};
 use clawdbot_domain::{Event, Outcome, Who};
 use std::collections::BTreeMap;

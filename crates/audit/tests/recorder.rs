@@ -1,5 +1,11 @@
 //! What the recorder promises to those who call it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail loudly as the tests do"
+)]
+
 use clawdbot_audit::{AuditSettings, NotRecorded, Recorder, Verdict, verify};
 use clawdbot_domain::{
     Audited, Effect, Event, Level, Outcome, ProviderName, Secret, SessionId, TokenId, ToolName, Who,
@@ -11,6 +17,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A tool call that is about to happen.
+#[derive(Debug)]
 struct Call(String);
 
 impl Audited for Call {
@@ -81,10 +88,10 @@ fn story(folder: &Path) -> Vec<String> {
 async fn a_begin_record_is_on_disk_before_the_act_and_its_end_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let recorder = Recorder::open(dir.path(), AuditSettings::default()).unwrap();
-    let recorded = recorder.begin(Call("{}".into())).await.unwrap();
-    assert_eq!(recorded.index(), Some(0));
+    let noted = recorder.begin(Call("{}".into())).await.unwrap();
+    assert_eq!(noted.index(), Some(0));
     assert_eq!(story(dir.path()), ["tool.begin begin"]);
-    let (_, open) = recorded.act();
+    let (_, open) = noted.act();
     open.close(Outcome::Ok, ended(None));
     recorder.flush().await;
     let end = records(dir.path()).pop().unwrap();
@@ -142,9 +149,9 @@ async fn a_class_that_is_off_leaves_its_records_out_and_no_denial() {
         ..AuditSettings::default()
     };
     let recorder = Recorder::open(dir.path(), settings).unwrap();
-    let recorded = recorder.begin(Call("{}".into())).await.unwrap();
-    assert_eq!(recorded.index(), None);
-    recorded.act().1.close(Outcome::Failed, ended(Some("no")));
+    let noted = recorder.begin(Call("{}".into())).await.unwrap();
+    assert_eq!(noted.index(), None);
+    noted.act().1.close(Outcome::Failed, ended(Some("no")));
     let denied = Event::ToolDenied {
         tool: "run_command".into(),
         effect: Some(Effect::Execute),
@@ -256,7 +263,7 @@ async fn ordinary_words_are_not_masked() {
     let dir = tempfile::tempdir().unwrap();
     let recorder = Recorder::open(dir.path(), AuditSettings::default()).unwrap();
     let plain = "first-class task-0f8b3c2e-1111-2222-3333-444455556666 sk-short bearer";
-    let _ = recorder.begin(Call(plain.into())).await.unwrap();
+    let _held = recorder.begin(Call(plain.into())).await.unwrap();
     assert_eq!(records(dir.path())[0]["arguments"], plain);
 }
 
@@ -265,7 +272,7 @@ async fn nobody_can_forge_break_or_reorder_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let recorder = Recorder::open(dir.path(), AuditSettings::default()).unwrap();
     let evil = "a\n{\"index\":9}\r\x1b[2J\u{9b}2K\u{85}\u{2028}\u{2029}\u{202e}\u{2066}\u{7f}\u{0}\u{e0041}";
-    let _ = recorder.begin(Call(evil.into())).await.unwrap();
+    let _held = recorder.begin(Call(evil.into())).await.unwrap();
     let text = text(dir.path());
     assert_eq!(text.lines().count(), 1);
     let bare = |c: char| {
@@ -280,7 +287,7 @@ async fn nobody_can_forge_break_or_reorder_a_line() {
 async fn a_record_is_never_longer_than_60_kib_and_says_what_was_cut() {
     let dir = tempfile::tempdir().unwrap();
     let recorder = Recorder::open(dir.path(), AuditSettings::default()).unwrap();
-    let _ = recorder
+    let _held = recorder
         .begin(Call("é\u{1}".repeat(500_000)))
         .await
         .unwrap();
@@ -294,7 +301,7 @@ async fn a_record_is_never_longer_than_60_kib_and_says_what_was_cut() {
         vec!["\u{202e}".repeat(9000); 100],
         vec![String::new(); 100_000],
     ] {
-        let _ = recorder
+        recorder
             .note(Who::default(), Outcome::Denied, denied(rules))
             .await
             .unwrap();
@@ -370,7 +377,7 @@ async fn a_full_disk_stops_the_act_and_the_log_recovers_by_itself() {
     let mut error = None;
     for _ in 0..50 {
         match recorder.begin(Call("x".repeat(3000))).await {
-            Ok(recorded) => drop(recorded),
+            Ok(begun) => drop(begun),
             Err(refused) => error = Some(refused),
         }
     }
@@ -444,4 +451,32 @@ async fn a_log_damaged_under_a_running_gateway_stops_what_must_be_recorded() {
     assert!(matches!(refused, NotRecorded::Failed(_)), "{refused}");
     assert!(!recorder.writable());
     assert_eq!(fs::read(&segment).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_log_that_hangs_is_given_up_and_what_it_still_wrote_is_closed_as_abandoned() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(dir.path(), AuditSettings::default()).unwrap();
+    // As a process would that hangs in the middle of a write.
+    let lock = fs::File::open(dir.path().join(".lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let (in_flight, queued) = tokio::join!(
+        recorder.begin(Call("in flight".into())),
+        recorder.begin(Call("queued".into())),
+    );
+    assert!(
+        matches!(in_flight, Err(NotRecorded::TimedOut)),
+        "{in_flight:?}"
+    );
+    assert!(matches!(queued, Err(NotRecorded::TimedOut)), "{queued:?}");
+    assert!(!recorder.writable());
+    assert_eq!(text(dir.path()), "");
+    drop(lock);
+    recorder.flush().await;
+    recorder.flush().await;
+    assert!(recorder.writable());
+    let told = story(dir.path());
+    let begins = told.iter().filter(|t| *t == "tool.begin begin").count();
+    let ends = told.iter().filter(|t| *t == "tool.begin abandoned").count();
+    assert_eq!((begins, told.len()), (ends, begins + ends), "{told:?}");
 }
