@@ -201,12 +201,14 @@ impl Draft {
 }
 
 fn unknown_or_group(name: &str) -> ConfigErrors {
-    if is_group(name) {
-        let keys: Vec<_> = Key::under(name).iter().map(|key| key.name()).collect();
-        let problem = format!("is a group of keys; set one of {}", keys.join(", "));
-        return ConfigError::new(Place::Request, problem).key(name).into();
+    match Key::under(name) {
+        Ok(keys) => {
+            let names: Vec<_> = keys.iter().map(|key| key.name()).collect();
+            let problem = format!("is a group of keys; set one of {}", names.join(", "));
+            ConfigError::new(Place::Request, problem).key(name).into()
+        }
+        Err(errors) => errors,
     }
-    unknown(name, Place::Request).into()
 }
 
 #[cfg(test)]

@@ -116,10 +116,13 @@ impl SettingsFile {
         {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                // A link that leads nowhere is a broken mount and no absence.
-                return match fs::symlink_metadata(&self.path) {
-                    Ok(_) => Err(io::Error::other("it is a link that leads nowhere")),
-                    Err(_) => Ok(None),
+                // A link that leads nowhere is a broken mount and no absence. Anything else that is
+                // there by now was not when we looked, which is answer enough.
+                let link = fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_symlink());
+                return if link {
+                    Err(io::Error::other("it is a link that leads nowhere"))
+                } else {
+                    Ok(None)
                 };
             }
             Err(error) => return Err(error),

@@ -1,6 +1,8 @@
 //! What a key is. A new setting is one row in the table and one field in [`Values`]; command line,
 //! validation, reference and JSON schema follow.
 
+use crate::document::unknown;
+use crate::error::{ConfigErrors, Place};
 use crate::kind::Kind;
 use crate::nearest::nearest;
 use crate::table::KEYS;
@@ -119,18 +121,24 @@ impl Key {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// The keys of this name or below this group; empty when there is neither.
-    pub fn under(name: &str) -> Vec<&'static Self> {
+    /// The key of this name, or the keys of this group.
+    ///
+    /// # Errors
+    /// A name that is neither, with the nearest key.
+    pub fn under(name: &str) -> Result<Vec<&'static Self>, ConfigErrors> {
         let below = |key: &&Self| {
-            key.name
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            let rest = key.name.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        KEYS.iter().filter(below).collect()
+        let keys: Vec<_> = KEYS.iter().filter(below).collect();
+        if keys.is_empty() {
+            return Err(unknown(name, Place::Request).into());
+        }
+        Ok(keys)
     }
 
     /// The known key nearest to a misspelt one.
-    pub fn nearest(name: &str) -> Option<&'static str> {
+    pub(crate) fn nearest(name: &str) -> Option<&'static str> {
         nearest(name, KEYS.iter().map(|key| key.name))
     }
 }
