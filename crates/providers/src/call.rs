@@ -63,7 +63,7 @@ impl Audited for ModelCall {
         for message in &self.messages {
             match message {
                 Message::User(text) | Message::ToolResult { result: text, .. } => {
-                    add(text.as_str())
+                    add(text.as_str());
                 }
                 Message::Assistant { text, calls } => {
                     if let Some(text) = text {

@@ -3,10 +3,29 @@
 //! A provider is given only what was screened and written down ([`Recorded`]), and hands back what
 //! the model said: text, and tool calls that are whole. It sees neither tools nor policy.
 
+mod anthropic;
 mod call;
+mod connect;
+mod demo;
+mod directory;
+mod ending;
+mod listening;
+mod openai;
+mod reader;
+mod relaying;
+mod remote;
 mod reply;
+mod retry;
+mod sse;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod upstream;
 
 pub use call::{Message, ModelCall, RelayCall};
+pub use connect::{BadBaseUrl, Credentials, ProviderSettings, Timeouts, connect};
+pub use demo::demo;
+pub use directory::{Directory, NoProvider, Picked};
 pub use reply::{
     Finish, Models, ProposedCall, ProviderError, RelayBody, Relayed, Reply, ReplyEvent, ReplyStream,
 };
