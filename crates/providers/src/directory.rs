@@ -123,3 +123,107 @@ impl Directory {
             .find(|provider| provider.name() == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Credentials, ProviderSettings, Timeouts, connect};
+    use clawdbot_domain::{Origin, Secret};
+
+    struct Nothing;
+
+    impl Credentials for Nothing {
+        fn secret_for(&self, _: ProviderName, _: &Origin) -> Result<Option<Secret>, String> {
+            Ok(None)
+        }
+    }
+
+    fn directory(names: &[ProviderName], default: ProviderName) -> Directory {
+        let provider = |name: &ProviderName| {
+            let base_url = "https://example.com/v1".to_owned();
+            let settings = ProviderSettings {
+                name: *name,
+                base_url,
+                timeouts: Timeouts::default(),
+            };
+            connect(settings, Arc::new(Nothing)).unwrap()
+        };
+        Directory::new(
+            names.iter().map(provider).collect(),
+            (default, "m".to_owned()),
+        )
+    }
+
+    #[test]
+    fn a_model_finds_its_provider_or_an_answer_that_helps() {
+        use ProviderName::{Anthropic, Demo, OpenAi, OpenRouter, Vllm};
+        let all = directory(&[Demo, OpenAi, OpenRouter, Anthropic], OpenRouter);
+        let script = directory(&[Demo], Demo);
+        let (openai, anthropic) = (Protocol::OpenAi, Protocol::Anthropic);
+        let wrong = |provider, speaks| Err(NoProvider::WrongDialect { provider, speaks });
+        for (directory, model, protocol, expected) in [
+            (&all, "openai/gpt", openai, Ok("openai/gpt")),
+            (
+                &all,
+                "openrouter/meta-llama/l",
+                openai,
+                Ok("openrouter/meta-llama/l"),
+            ),
+            (&all, "meta-llama/l", openai, Ok("openrouter/meta-llama/l")),
+            (&all, "gpt", openai, Ok("openrouter/gpt")),
+            (&all, "claude", anthropic, Ok("anthropic/claude")),
+            (&all, "demo/demo", anthropic, Ok("demo/demo")),
+            (&all, "demo", openai, Ok("demo/demo")),
+            (
+                &all,
+                "anthropic/claude",
+                openai,
+                wrong(Anthropic, anthropic),
+            ),
+            (&all, "openai/gpt", anthropic, wrong(OpenAi, openai)),
+            (
+                &all,
+                "vllm/x",
+                openai,
+                Err(NoProvider::Unknown { provider: Vllm }),
+            ),
+            (&script, "gpt", openai, Err(NoProvider::NotConfigured)),
+            (&script, "claude", anthropic, Err(NoProvider::NotConfigured)),
+        ] {
+            let picked = directory
+                .pick(model, protocol)
+                .map(|picked| format!("{picked:?}"));
+            assert_eq!(picked, expected.map(str::to_owned), "{model} {protocol}");
+        }
+        assert_eq!(
+            format!("{:?}", all.default_model().unwrap()),
+            "openrouter/m"
+        );
+    }
+
+    #[test]
+    fn a_base_url_that_would_carry_a_secret_in_the_clear_is_refused() {
+        for base_url in [
+            "http://api.openai.com/v1",
+            "https://u:p@h",
+            "ftp://h",
+            "https://",
+        ] {
+            let base_url = base_url.to_owned();
+            let name = ProviderName::OpenAi;
+            let settings = ProviderSettings {
+                name,
+                base_url,
+                timeouts: Timeouts::default(),
+            };
+            let error = connect(settings, Arc::new(Nothing))
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(
+                error.starts_with("models.providers.openai.baseUrl: "),
+                "{error}"
+            );
+        }
+    }
+}

@@ -133,11 +133,20 @@ struct Log {
 
 impl Log {
     fn new() -> Self {
+        Self::with(true)
+    }
+
+    /// Without records on disk, for tests that ask thousands of times.
+    fn unwritten() -> Self {
+        Self::with(false)
+    }
+
+    fn with(log_requests: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = AuditSettings {
             enabled: true,
             level: Level::Info,
-            log_requests: true,
+            log_requests,
             log_tools: true,
             max_segment_bytes: 64 << 20,
             max_segments: 3,
@@ -322,7 +331,7 @@ async fn a_whole_reply_yields_its_text_its_calls_and_a_connection_for_the_next()
 
 #[tokio::test]
 async fn a_reply_cut_at_any_byte_yields_no_call() {
-    let log = Log::new();
+    let log = Log::unwritten();
     for (name, whole) in [
         (ProviderName::Ollama, until_closed(&OPENAI_CALL)),
         (ProviderName::Anthropic, until_closed(&ANTHROPIC_CALL)),
