@@ -55,11 +55,13 @@ pub fn run(command: AuditCommand, home: &Home) -> CliResult {
 fn tail(logs: &Path, count: usize, follow: bool, json: bool) -> CliResult {
     let (mut tail, lines) = Tail::open(logs, count).map_err(unreadable)?;
     show(&lines, json);
-    while follow {
+    if !follow {
+        return Ok(Exit::Done);
+    }
+    loop {
         std::thread::sleep(LOOK);
         show(&tail.more().map_err(unreadable)?, json);
     }
-    Ok(Exit::Done)
 }
 
 fn show(lines: &[String], json: bool) {
