@@ -58,6 +58,10 @@ fn add(rules: RulesetCreated, grant: &Grant) -> Result<RulesetCreated, Fell> {
         step: "landlock",
         why: format!("{}: {why}", grant.path.display()),
     };
+    if !grant.path.exists() {
+        // Gone since it was listed; what is not there needs no grant, and without one it stays shut.
+        return Ok(rules);
+    }
     let opened = PathFd::new(&grant.path).map_err(|error| said(error.to_string()))?;
     let kind = rustix::fs::fstat(&opened).map_err(|error| said(error.to_string()))?;
     let is_folder = rustix::fs::FileType::from_raw_mode(kind.st_mode).is_dir();
