@@ -1,7 +1,6 @@
 //! The newest lines of a log, and then whatever is appended.
 
 use crate::error::AuditError;
-use crate::line::Parts;
 use crate::segment::Segment;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -16,8 +15,6 @@ pub struct Tail {
     folder: PathBuf,
     current: Option<(Segment, File)>,
     at: u64,
-    /// The record after the last one handed out.
-    next: Option<u64>,
 }
 
 impl Tail {
@@ -30,7 +27,6 @@ impl Tail {
             folder: folder.to_owned(),
             current: None,
             at: 0,
-            next: None,
         };
         let mut lines: Vec<String> = Vec::new();
         for segment in Segment::list(folder)?.into_iter().rev() {
@@ -47,7 +43,6 @@ impl Tail {
                 break;
             }
         }
-        tail.remember(&lines);
         Ok((tail, lines))
     }
 
@@ -57,10 +52,21 @@ impl Tail {
     /// [`AuditError::Io`] when a segment cannot be read.
     pub fn more(&mut self) -> Result<Vec<String>, AuditError> {
         let mut lines = self.read_on()?;
-        while self.go_over()? {
+        while let Some(next) = self.newer()? {
+            // It is there, so the current one is complete only now.
+            lines.append(&mut self.read_on()?);
+            let file = File::open(&next.path).map_err(AuditError::io("open", &next.path))?;
+            (self.current, self.at) = (Some((next, file)), 0);
             lines.append(&mut self.read_on()?);
         }
         Ok(lines)
+    }
+
+    /// The segment after the current one, if there is one.
+    fn newer(&self) -> Result<Option<Segment>, AuditError> {
+        let here = self.current.as_ref().map(|(segment, _)| segment.first);
+        let mut segments = Segment::list(&self.folder)?.into_iter();
+        Ok(segments.find(|segment| Some(segment.first) > here))
     }
 
     fn read_on(&mut self) -> Result<Vec<String>, AuditError> {
@@ -74,29 +80,7 @@ impl Tail {
         let end = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
         bytes.truncate(end);
         self.at += end as u64;
-        let lines = split(&bytes);
-        self.remember(&lines);
-        Ok(lines)
-    }
-
-    /// Goes over to the next segment, if there is one.
-    fn go_over(&mut self) -> Result<bool, AuditError> {
-        let next = self.next.unwrap_or(0);
-        let here = self.current.as_ref().map(|(segment, _)| segment.first);
-        let after = |s: &Segment| s.first >= next && Some(s.first) != here;
-        let Some(segment) = Segment::list(&self.folder)?.into_iter().find(after) else {
-            return Ok(false);
-        };
-        let file = File::open(&segment.path).map_err(AuditError::io("open", &segment.path))?;
-        (self.current, self.at) = (Some((segment, file)), 0);
-        Ok(true)
-    }
-
-    fn remember(&mut self, lines: &[String]) {
-        let index = |line: &String| Parts::of(line.as_bytes()).map(|parts| parts.index);
-        if let Some(index) = lines.iter().rev().find_map(index) {
-            self.next = Some(index + 1);
-        }
+        Ok(split(&bytes))
     }
 }
 

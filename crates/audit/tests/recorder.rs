@@ -6,7 +6,7 @@
     reason = "helpers of tests may fail loudly as the tests do"
 )]
 
-use clawdbot_audit::{AuditSettings, NotRecorded, Recorder, Verdict, verify};
+use clawdbot_audit::{AuditSettings, NotRecorded, Recorder, Tail, Verdict, verify};
 use clawdbot_domain::{
     Audited, Effect, Event, Level, Outcome, ProviderName, Secret, SessionId, TokenId, ToolName, Who,
 };
@@ -479,4 +479,45 @@ async fn a_log_that_hangs_is_given_up_and_what_it_still_wrote_is_closed_as_aband
     let begins = told.iter().filter(|t| *t == "tool.begin begin").count();
     let ends = told.iter().filter(|t| *t == "tool.begin abandoned").count();
     assert_eq!((begins, told.len()), (ends, begins + ends), "{told:?}");
+}
+
+#[test]
+fn a_tail_shows_every_record_once_while_segments_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = AuditSettings {
+        max_segment_bytes: 1,
+        ..AuditSettings::default()
+    };
+    let recorder = Recorder::open(dir.path(), settings).unwrap();
+    let write = |count: u32| {
+        for at in 0..count {
+            let event = stop(&format!("{at} {}", "x".repeat(8000)));
+            recorder.note_later(Who::default(), Outcome::Ok, event);
+        }
+        recorder
+            .note_blocking(Who::default(), Outcome::Ok, stop("last"))
+            .unwrap();
+    };
+    write(100);
+    let before = text(dir.path()).lines().count();
+    let (_, newest) = Tail::open(dir.path(), 40).unwrap();
+    let kept = text(dir.path());
+    let lines: Vec<&str> = kept.lines().collect();
+    assert_eq!(newest, lines[before - 40..]);
+
+    let (mut tail, none) = Tail::open(dir.path(), 0).unwrap();
+    assert_eq!(none, Vec::<String>::new());
+    let seen = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| write(150));
+        let mut seen = Vec::new();
+        while !writer.is_finished() {
+            seen.append(&mut tail.more().unwrap());
+        }
+        seen.append(&mut tail.more().unwrap());
+        seen
+    });
+    let kept = text(dir.path());
+    let lines: Vec<&str> = kept.lines().collect();
+    assert_eq!(seen.len(), lines.len() - before);
+    assert_eq!(seen, lines[before..]);
 }
