@@ -1,12 +1,173 @@
 //! `clawdbot sandbox`.
 
-use super::CliResult;
+use super::{CliResult, Exit, Failure};
 use crate::home::Home;
-use clap::Subcommand;
+use crate::{note, running::bad_settings, say, wire};
+use clap::{Args, Subcommand};
+use clawdbot_config::{Overrides, Settings, SettingsFile};
+use clawdbot_domain::SandboxMode;
+use clawdbot_sandbox::{Ended, Finished, Need, Profile, RunError, Sandbox, SandboxSettings};
+use clawdbot_tools::{Catalogue, Prepared, prepare_command};
+use std::io::Write as _;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
-pub enum SandboxCommand {}
+pub enum SandboxCommand {
+    /// Try what the sandbox must forbid, with and without each layer
+    Test {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a call of each tool could reach
+    Explain,
+    /// Run a command confined exactly as a tool call would be
+    Run(RunArgs),
+}
 
-pub fn run(command: SandboxCommand, _home: &Home) -> CliResult {
-    match command {}
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The mode instead of the configured one: strict, moderate, permissive
+    #[arg(long, value_name = "MODE")]
+    mode: Option<SandboxMode>,
+    /// Allow this command besides the configured ones; may be repeated
+    #[arg(long, value_name = "CMD")]
+    allow: Vec<String>,
+    /// The workspace instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// Let the command change the workspace
+    #[arg(long)]
+    write: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+pub fn run(command: SandboxCommand, home: &Home) -> CliResult {
+    let loaded = SettingsFile::new(home.config_file())
+        .load(&Overrides::from_vars(std::env::vars_os()))
+        .map_err(bad_settings)?;
+    let settings = &loaded.settings;
+    match command {
+        SandboxCommand::Test { json } => test(wire::sandbox_settings(home, settings), json),
+        SandboxCommand::Explain => explain(home, settings),
+        SandboxCommand::Run(args) => run_by_hand(home, settings, args),
+    }
+}
+
+fn prove(settings: SandboxSettings) -> Result<Sandbox, Failure> {
+    Sandbox::prove(settings).map_err(|e| Failure::new(Exit::Unavailable, e))
+}
+
+fn test(settings: SandboxSettings, as_json: bool) -> CliResult {
+    if !settings.enabled {
+        note!("gateway.sandbox.enabled is false: tools run unconfined; this is what would hold");
+    }
+    let sandbox = prove(SandboxSettings {
+        enabled: true,
+        ..settings
+    })?;
+    if as_json {
+        let proof = serde_json::json!({ "mode": sandbox.mode(), "layers": sandbox.proof() });
+        say!("{proof}");
+        return Ok(Exit::Done);
+    }
+    say!("sandbox mode {}: every layer holds", sandbox.mode());
+    for layer in sandbox.proof() {
+        say!("{}", layer.name);
+        for trial in &layer.trials {
+            say!("  tried to {}", trial.tried);
+            say!("    without the layer: {}", trial.without);
+            say!("    with the layer:    {}", trial.with);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn explain(home: &Home, settings: &Settings) -> CliResult {
+    let sandbox = prove(wire::sandbox_settings(home, settings))?;
+    say!("layers: {}", sandbox.layers().join(", "));
+    let workspace = home.workspace();
+    for spec in Catalogue::default().specs().iter() {
+        let need = Need {
+            profile: match spec.effect {
+                clawdbot_domain::Effect::Execute => Profile::Command,
+                clawdbot_domain::Effect::Read
+                | clawdbot_domain::Effect::Write
+                | clawdbot_domain::Effect::Network => Profile::Builtin,
+            },
+            workspace: &workspace,
+            write: spec.effect.changes_state(),
+            programs: &[],
+        };
+        say!("{} ({}):", spec.name, spec.effect);
+        match sandbox.confine(&need) {
+            Ok(confinement) => {
+                for line in confinement.reach() {
+                    say!("  {line}");
+                }
+            }
+            Err(why) => say!("  nothing: {why}"),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn run_by_hand(home: &Home, settings: &Settings, args: RunArgs) -> CliResult {
+    let wanted = wire::sandbox_settings(home, settings);
+    let mode = args.mode.unwrap_or(wanted.mode);
+    let mut allowed = settings.gateway.sandbox.allowed_commands.clone();
+    allowed.extend(args.allow);
+    let workspace = args.workspace.unwrap_or_else(|| home.workspace());
+    let prepared = prepare_command(mode, &allowed, &workspace, args.command, None)
+        .map_err(|refused| Failure::new(Exit::Refused, refused))?;
+    let sandbox = prove(SandboxSettings {
+        enabled: true,
+        mode,
+        ..wanted
+    })?;
+    let need = Need {
+        profile: Profile::Command,
+        workspace: &workspace,
+        write: args.write,
+        programs: &prepared.programs,
+    };
+    let finished = start(&sandbox, &need, &prepared)?;
+    let mut out = std::io::stdout().lock();
+    // A reader that has gone away is not an error.
+    let _ = out.write_all(&finished.output).and_then(|()| out.flush());
+    // The command's own code, which is none of ours: it cannot be an `Exit`.
+    std::process::exit(match finished.ended {
+        Ended::Exited(code) => code,
+        Ended::Signalled(signal) => 128 + signal,
+        Ended::Answered { is_error } => i32::from(is_error),
+        Ended::TimedOut => {
+            note!("ended: its time was up");
+            124
+        }
+        Ended::TooMuchOutput => {
+            note!("ended: more than {} bytes of output", finished.output.len());
+            125
+        }
+    })
+}
+
+fn start(sandbox: &Sandbox, need: &Need<'_>, prepared: &Prepared) -> Result<Finished, Failure> {
+    let confinement = sandbox
+        .confine(need)
+        .map_err(|e| Failure::new(Exit::Refused, e))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Bug, e))?;
+    runtime
+        .block_on(sandbox.run_command(&confinement, &prepared.job))
+        .map_err(|e| {
+            let exit = match e {
+                RunError::NotConfined { .. } | RunError::NotStarted(_) => Exit::Refused,
+                RunError::Start(_) | RunError::Died(_) => Exit::Bug,
+            };
+            Failure::new(exit, e)
+        })
 }

@@ -1,12 +1,132 @@
 //! `clawdbot tools`.
 
-use super::CliResult;
+use super::{CliResult, Exit, Failure};
 use crate::home::Home;
+use crate::{running::bad_settings, say, wire};
 use clap::Subcommand;
+use clawdbot_config::{Overrides, Settings, SettingsFile};
+use clawdbot_domain::{Principal, ScopeSet, Taint, TokenId, ToolSpec, Who};
+use clawdbot_policy::{Explanation, Facts, Verdict};
+use clawdbot_tools::Catalogue;
+use serde_json::{Value, json};
 
 #[derive(Debug, Subcommand)]
-pub enum ToolsCommand {}
+pub enum ToolsCommand {
+    /// List every tool with its effect and whether a call of it would be allowed now
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether a call would be allowed, by which rules, and what would change it
+    Check {
+        /// The tool
+        name: String,
+        /// The arguments of the call, a JSON object
+        #[arg(long, value_name = "JSON")]
+        args: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
 
-pub fn run(command: ToolsCommand, _home: &Home) -> CliResult {
-    match command {}
+pub fn run(command: ToolsCommand, home: &Home) -> CliResult {
+    let loaded = SettingsFile::new(home.config_file())
+        .load(&Overrides::from_vars(std::env::vars_os()))
+        .map_err(bad_settings)?;
+    match command {
+        ToolsCommand::List { json } => Ok(list(&loaded.settings, json)),
+        ToolsCommand::Check { name, args, json } => {
+            check(&loaded.settings, &name, args.as_deref(), json)
+        }
+    }
+}
+
+/// As the rules stand for a token with every scope and a session that has taken in nothing.
+fn explain(settings: &Settings, spec: &ToolSpec, command: Option<&str>) -> Explanation {
+    let principal = Principal {
+        token: TokenId::new("any"),
+        name: "any".into(),
+        scopes: ScopeSet::ALL,
+        env: settings.gateway.environment,
+    };
+    let facts = Facts {
+        principal: &principal,
+        who: &Who::default(),
+        taint: Taint::Clean,
+    };
+    wire::tool_policy(settings).explain(&spec.name, spec.effect, command, facts)
+}
+
+fn list(settings: &Settings, as_json: bool) -> Exit {
+    let tools = Catalogue::default().specs();
+    let rows = tools.iter().map(|spec| {
+        let explanation = explain(settings, spec, None);
+        let why = match explanation.against().first() {
+            Some(rule) => rule.why.clone(),
+            None => "every rule allows it".to_owned(),
+        };
+        (spec, explanation.verdict(), why)
+    });
+    if as_json {
+        let rows: Vec<Value> = rows
+            .map(|(spec, verdict, why)| {
+                json!({
+                    "name": spec.name, "effect": spec.effect, "verdict": verdict, "why": why,
+                    "input_schema": spec.schema
+                })
+            })
+            .collect();
+        say!("{}", Value::from(rows));
+    } else {
+        say!("{:<16} {:<8} {:<7} WHY", "TOOL", "EFFECT", "VERDICT");
+        for (spec, verdict, why) in rows {
+            let (name, effect) = (spec.name.as_str(), spec.effect.as_str());
+            say!("{name:<16} {effect:<8} {:<7} {why}", verdict.to_string());
+        }
+    }
+    Exit::Done
+}
+
+fn check(settings: &Settings, name: &str, args: Option<&str>, as_json: bool) -> CliResult {
+    let tools = Catalogue::default();
+    let spec = tools
+        .spec(name)
+        .ok_or_else(|| Failure::new(Exit::Usage, tools.unknown(name)))?;
+    let call = args
+        .map(|args| tools.validate("check", name, args))
+        .transpose()
+        .map_err(|bad| Failure::new(Exit::BadData, bad))?;
+    let command = call
+        .as_ref()
+        .and_then(|call| call.arguments.get("command")?.get(0)?.as_str());
+    let explanation = explain(settings, spec, command);
+    if as_json {
+        say!(
+            "{}",
+            json!({
+                "tool": spec.name, "effect": spec.effect, "verdict": explanation.verdict(),
+                "rules": explanation.rules, "remedies": explanation.remedies()
+            })
+        );
+    } else {
+        say!("{name}: {}", explanation.verdict());
+        for rule in &explanation.rules {
+            say!(
+                "  {:<5} {:<26} {}",
+                rule.verdict.to_string(),
+                rule.rule,
+                rule.why
+            );
+        }
+        for remedy in explanation.remedies() {
+            say!("to change it: {remedy}");
+        }
+    }
+    Ok(match explanation.verdict() {
+        Verdict::Allow => Exit::Done,
+        Verdict::Ask => Exit::Unavailable,
+        Verdict::Deny => Exit::Refused,
+    })
 }
