@@ -9,7 +9,7 @@ use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime};
 use clawdbot_gateway::{EdgeRules, Limit, Ready, Rooms};
 use clawdbot_guard::{Guard, GuardSettings};
 use clawdbot_policy::{RuleOfTwo, SandboxRule, ToolPolicy};
-use clawdbot_providers::{Credentials, Directory, Provider, ProviderSettings};
+use clawdbot_providers::{Credentials, Directory, Provider, ProviderSettings, Timeouts};
 use clawdbot_sandbox::{Sandbox, SandboxSettings};
 use clawdbot_tools::Toolbox;
 use std::collections::HashSet;
@@ -153,9 +153,13 @@ pub fn directory(settings: &Settings, vault: &Arc<Vault>) -> Result<Directory, S
         providers.push(clawdbot_providers::demo());
     }
     for (name, base_url) in &settings.models.base_urls {
-        let provider = ProviderSettings::new(*name, base_url.clone());
+        let provider = ProviderSettings {
+            name: *name,
+            base_url: base_url.clone(),
+            timeouts: Timeouts::default(),
+        };
         let connected = clawdbot_providers::connect(provider, Arc::clone(&credentials));
-        providers.push(connected.map_err(|e| format!("models.providers.{name}.baseUrl: {e}"))?);
+        providers.push(connected.map_err(|e| e.to_string())?);
     }
     let default = &settings.models.default;
     Ok(Directory::new(

@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use clawdbot_agent::TurnError;
-use clawdbot_domain::Protocol;
+use clawdbot_domain::{Protocol, ProviderName};
 use clawdbot_guard::BodyRefusal;
 use clawdbot_providers::{NoProvider, ProviderError};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -96,6 +96,14 @@ impl ApiError {
             "scope_missing",
             format!("this token does not have the scope {needed}"),
         )
+    }
+
+    /// A provider's 401 or 403 is about the gateway's credential; passed on, it would tell a client
+    /// that its own token is wrong.
+    pub(crate) fn our_credential(provider: ProviderName, status: StatusCode) -> Self {
+        let message = format!("{provider} does not take the gateway's credential");
+        let log = format!("{message} ({status}); see clawdbot models status --probe");
+        Self::new(StatusCode::BAD_GATEWAY, "provider_credential", message).log(log)
     }
 
     pub(crate) fn no_route() -> Self {

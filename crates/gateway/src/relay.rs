@@ -1,13 +1,14 @@
 //! A client's own request to a provider's model: screened and recorded like every other, then sent
 //! on as it is. Unknown fields and beta headers pass; credentials of the gateway never do.
 
+use crate::answer::ApiError;
 use crate::caller::Caller;
 use crate::routes::Handled;
 use axum::body::Body;
 use clawdbot_domain::Protocol;
 use clawdbot_guard::ScreenedBody;
 use clawdbot_providers::RelayCall;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 /// Headers of a client that mean something to a provider. All others stay here: they speak of the
 /// connection, of the gateway's token, or of the client's network.
@@ -43,6 +44,10 @@ pub(crate) async fn relay(
         body: body.with_model(&picked.model),
     };
     let (relayed, _record) = rooms.agent.relay(picked.provider.as_ref(), call).await?;
+    let status = relayed.response.status();
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(ApiError::our_credential(picked.provider.name(), status));
+    }
     Ok(relayed.response.map(Body::new))
 }
 

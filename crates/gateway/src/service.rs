@@ -160,8 +160,11 @@ fn write_down(
     let status = response.status().as_u16();
     let method = method.to_string();
     let path = shortened(path);
-    if matches!(status, 401 | 403 | 413 | 421 | 429) {
-        let reason = error.unwrap_or_else(|| response.status().to_string());
+    // A refusal of ours always has a reason; a relayed 429 is the provider's and is an answer.
+    if let Some(reason) = error
+        .clone()
+        .filter(|_| matches!(status, 401 | 403 | 413 | 421 | 429))
+    {
         let refused = Refused {
             who: context.who(),
             method,
@@ -328,8 +331,9 @@ pub(crate) async fn setup(context: Arc<Context>, request: Request<Body>) -> Hand
         .note(context.who(), Outcome::Begin, begun)
         .await
         .map_err(TurnError::from)?;
-    let redeemed =
-        rooms.authenticator.redeem_setup(&body.token, &body.name, UnixTime::now());
+    let redeemed = rooms
+        .authenticator
+        .redeem_setup(&body.token, &body.name, UnixTime::now());
     let (token, info) = match redeemed {
         Ok(redeemed) => redeemed,
         Err(why) => {
