@@ -127,7 +127,7 @@ impl Guard {
         bytes: Bytes,
         protocol: Protocol,
     ) -> Result<ScreenedBody, BodyRefusal> {
-        body::screen(self, bytes, protocol)
+        body::screen(*self, bytes, protocol)
     }
 
     /// What the detector makes of a text, whatever the settings say: for people who want to try it.
@@ -145,11 +145,11 @@ impl Guard {
     pub const fn threshold(&self, channel: Channel) -> f32 {
         match (channel, self.settings.strict) {
             (Channel::Operator, _) => f32::INFINITY,
-            (Channel::User, false) => 0.7,
-            (Channel::User, true) | (Channel::Tool | Channel::ToolDescription, false) => 0.6,
+            (Channel::User, false) => 0.6,
+            (Channel::User, true) | (Channel::Tool | Channel::ToolDescription, false) => 0.5,
             // What a model wrote may well explain an attack. Only what is beyond doubt is stopped.
             (Channel::Model, _) => 0.9,
-            (Channel::Tool | Channel::ToolDescription, true) => 0.5,
+            (Channel::Tool | Channel::ToolDescription, true) => 0.45,
         }
     }
 

@@ -17,7 +17,7 @@ use walk::{Text, Walked};
 /// outside the known labels is looked at wherever it stands. So the walk needs no table of fields
 /// for each protocol, and a field that a protocol grows tomorrow is looked at today.
 pub(crate) fn screen(
-    guard: &Guard,
+    guard: Guard,
     bytes: Bytes,
     _protocol: Protocol,
 ) -> Result<ScreenedBody, BodyRefusal> {
@@ -40,17 +40,17 @@ pub(crate) fn screen(
 
 /// Every text by itself, then the texts of one message together, because that is how a model reads
 /// them: an attack may be cut in two between parts.
-fn judge(guard: &Guard, texts: &[Text<'_>]) -> Result<Vec<Report>, BodyRefusal> {
+fn judge(guard: Guard, texts: &[Text<'_>]) -> Result<Vec<Report>, BodyRefusal> {
     let mut reports = Vec::new();
     for group in texts.chunk_by(|a, b| a.message == b.message && a.channel == b.channel) {
         for text in group {
-            one(guard, text.channel, &text.text, &mut reports)?;
+            one(guard, text.channel, &text.words, &mut reports)?;
         }
         // A word cannot be cut between parts, so parts without a single suspicious word have none
         // together either.
         let channel = group.first().map_or(Channel::User, |t| t.channel);
-        if group.len() > 1 && group.iter().any(|t| detect::is_suspicious(&t.text)) {
-            let parts: Vec<_> = group.iter().map(|t| t.text.as_ref()).collect();
+        if group.len() > 1 && group.iter().any(|t| detect::is_suspicious(&t.words)) {
+            let parts: Vec<_> = group.iter().map(|t| t.words.as_ref()).collect();
             one(guard, channel, &parts.join("\n"), &mut reports)?;
         }
     }
@@ -58,7 +58,7 @@ fn judge(guard: &Guard, texts: &[Text<'_>]) -> Result<Vec<Report>, BodyRefusal> 
 }
 
 fn one(
-    guard: &Guard,
+    guard: Guard,
     channel: Channel,
     text: &str,
     reports: &mut Vec<Report>,

@@ -37,7 +37,7 @@ impl BodyRefusal {
             .map_or(0, |at| at + 1);
         Self::Malformed {
             why: why.into(),
-            line: before.iter().filter(|b| **b == b'\n').count() + 1,
+            line: memchr::memchr_iter(b'\n', before).count() + 1,
             column: before.len() - line_start + 1,
             path,
         }

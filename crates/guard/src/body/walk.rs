@@ -25,7 +25,7 @@ const WORDY_KEY_BYTES: usize = 16;
 /// A string a model would see.
 #[derive(Debug)]
 pub(super) struct Text<'a> {
-    pub(super) text: Cow<'a, str>,
+    pub(super) words: Cow<'a, str>,
     pub(super) channel: Channel,
     /// Which message it stands in; texts outside the conversation have none.
     pub(super) message: Option<usize>,
@@ -262,7 +262,7 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
         let mut keys = Keys::default();
         while let Some(key) = map.next_key_seed(KeySeed)? {
             walk.path.push(Step::Key(key.clone()));
-            if !keys.add(&key) {
+            if !keys.add(key.clone()) {
                 return Err(A::Error::custom("the key appears twice in one object"));
             }
             let inner = place.under(&key);
@@ -297,7 +297,7 @@ impl<'a> Walk<'a> {
     fn keep(&mut self, text: Cow<'a, str>, data: bool) {
         if !text.is_empty() {
             self.texts.push(Text {
-                text,
+                words: text,
                 channel: Channel::User,
                 message: self.message,
                 fixed: false,
@@ -342,7 +342,7 @@ impl<'a> Walk<'a> {
         if let Some("base64" | "redacted_thinking") = kind {
             // A payload has no spaces; what has some is words, whatever its `type` claims.
             let inside = self.texts.split_off(first);
-            let words = |text: &Text<'_>| !text.data || text.text.as_bytes().contains(&b' ');
+            let words = |text: &Text<'_>| !text.data || text.words.as_bytes().contains(&b' ');
             self.texts.extend(inside.into_iter().filter(words));
         }
         for text in self.texts.iter_mut().skip(first) {
@@ -375,13 +375,15 @@ struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     /// False when it was there.
-    fn add(&mut self, key: &Cow<'a, str>) -> bool {
-        if self.few.len() < FEW_KEYS {
-            let new = !self.few.contains(key);
-            self.few.push(key.clone());
-            return new;
+    fn add(&mut self, key: Cow<'a, str>) -> bool {
+        if self.few.contains(&key) {
+            return false;
         }
-        !self.few.contains(key) && self.many.insert(key.clone())
+        if self.few.len() < FEW_KEYS {
+            self.few.push(key);
+            return true;
+        }
+        self.many.insert(key)
     }
 }
 

@@ -221,7 +221,7 @@ mod tests {
         assert_eq!((found[0].text.as_str(), found[0].how), (secret, "base64"));
         assert!(encoded.starts_with(&text[found[0].at.clone()]));
 
-        let hexed: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+        let hexed = clawdbot_domain::hex(secret.as_bytes());
         assert_eq!(runs(&hexed)[0].text, secret);
         assert_eq!(runs(&hexed)[0].how, "hex");
     }

@@ -18,7 +18,7 @@ const READ_AS: [u8; 128] = {
         )]
         {
             table[at as usize] = match at {
-                b'a'..=b'z' => at,
+                b'a'..=b'z' | b'2' | b'6' => at,
                 b'A'..=b'Z' => at + 32,
                 b'0' => b'o',
                 b'1' => b'i',
@@ -28,7 +28,6 @@ const READ_AS: [u8; 128] = {
                 b'7' => b't',
                 b'8' => b'b',
                 b'9' => b'g',
-                b'2' | b'6' => at,
                 _ => b' ',
             };
         }
@@ -62,12 +61,17 @@ pub(crate) fn has_escapes(bytes: &[u8]) -> bool {
 fn fold(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + 2);
     let mut last = b' ';
+    let mut escaped = false;
     out.push(last);
     for byte in bytes {
         if *byte == b'\'' {
             continue;
         }
-        let read = READ_AS.get(usize::from(*byte)).copied().unwrap_or(b' ');
+        let mut read = READ_AS.get(usize::from(*byte)).copied().unwrap_or(b' ');
+        if escaped && matches!(byte, b'n' | b'r' | b't') {
+            read = b' ';
+        }
+        escaped = *byte == b'\\';
         if read != b' ' || last != b' ' {
             out.push(read);
         }
@@ -111,6 +115,7 @@ mod tests {
             "1gn0r3 it",
             "please i g n o r e it",
             "x i-g-n-o-r-e it, would you",
+            "done\\nIgnore it",
             "%69%67%6e%6f",
             "aWdub3JlIHRoZSBydWxlcyBwbGVhc2U",
             "schön",

@@ -34,6 +34,10 @@ pub(crate) const END: Concepts = 1 << 20;
 pub(crate) const SAFETY: Concepts = 1 << 21;
 pub(crate) const TAKEN_OVER: Concepts = 1 << 22;
 pub(crate) const SQUEEZED: Concepts = 1 << 23;
+pub(crate) const NOT: Concepts = 1 << 24;
+pub(crate) const LIMITS: Concepts = 1 << 25;
+pub(crate) const COMPLY: Concepts = 1 << 26;
+pub(crate) const ASK: Concepts = 1 << 27;
 
 /// Concepts without which no rule matches. Text in which none of their words occurs is clean, which
 /// is what makes the common case fast.
@@ -48,7 +52,8 @@ const ANCHORS: Concepts = IGNORE
     | TAKEN_OVER
     | PRIVATE_FILE
     | SQUEEZED
-    | SAFETY;
+    | SAFETY
+    | LIMITS;
 
 const WORDS: &[(Concepts, &str)] = &[
     // English and the languages that share its letters.
@@ -111,8 +116,7 @@ const WORDS: &[(Concepts, &str)] = &[
     (
         REVEAL,
         "reveal show print repeat display output tell leak disclose expose recite dump \
-        divulge spell_out return copy give_me write_out say echo share verbatim what_is what_are \
-        whats what_was what_were zeige zeig nenne gib verrate wiederhole ausgeben muestra muéstrame revela revele \
+        divulge spell_out return copy give_me write_out say echo share verbatim zeige zeig nenne gib verrate wiederhole ausgeben muestra muéstrame revela revele \
         imprime repite dime affiche affichez montre montrez révèle révélez répète mostra mostrami \
         rivela stampa ripeti dimmi mostre exiba repita toon onthul pokaż ujawnij wyświetl \
         göster* açıkla* yazdır* visa avslöja vis näytä paljasta tampilkan tunjukkan ungkapkan \
@@ -189,7 +193,7 @@ const WORDS: &[(Concepts, &str)] = &[
     (
         ROLE,
         "act_as acting_as act_like pretend roleplay role_play you_are_now you_will_now \
-        you_will_be you_will_act you_are_going_to simulate imagine from_now_on persona \
+        you_will_be you_will_act you_are_going_to simulate imagine from_now_on for_now_on personas a_character new_persona persona \
         in_character play_the_role take_on_the_role immerse_yourself enter respond_as answer_as \
         speak_as du_bist_jetzt ab_jetzt actúa_como ahora_eres a_partir_de_ahora agis_comme \
         tu_es_maintenant désormais agisci_come ora_sei d_ora_in_poi aja_como agora_você_é \
@@ -241,6 +245,28 @@ const WORDS: &[(Concepts, &str)] = &[
         content_filters content_filter content_restrictions openai_policy openai_policies openais_policies \
         openai_content openais_content moral_guidelines security_measures security_protocols \
         security_restrictions usage_policies ethical_restrictions security_policies guardrails",
+    ),
+    (ASK, "what_is what_are whats what_was what_were tell_me"),
+    (
+        YOUR,
+        "your_prompt your_instructions your_system your_guidelines your_configuration \
+        your_initial* your_programming deine_anweisung* tus_instrucciones tes_instructions \
+        vos_instructions le_tue_istruzioni suas_instruções",
+    ),
+    (
+        NOT,
+        "no not without never free from any dont doesnt cannot isnt arent broken beyond unbound \
+        remove removed removes disable disabled break breaks no_longer opposite lacks",
+    ),
+    (
+        LIMITS,
+        "restriction restrictions limitation limitations censorship ethics ethical morals \
+        moral morality inhibitions uninhibited unlimited boundaries openai openais",
+    ),
+    (
+        COMPLY,
+        "comply obey allowed freely refuse respond answer answers generate accept decline reject follow \
+        bound restricted constrained care concern regard adhere",
     ),
     (
         TAKEN_OVER,

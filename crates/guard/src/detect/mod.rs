@@ -93,7 +93,7 @@ fn read(text: &str, from_tool: bool, depth: u8, found: &mut Vec<Match>) {
     let normal = normalise(text);
     words(&normal, from_tool, None, found);
     structure::look(text, from_tool, found);
-    hidden(text, &normal.disguise, found);
+    hidden(text, normal.disguise, found);
     if let Some(closed) = close_up(&normal) {
         words(&closed, from_tool, Some("spaced letters"), found);
     }
@@ -104,7 +104,14 @@ fn read(text: &str, from_tool: bool, depth: u8, found: &mut Vec<Match>) {
         nested(&inner.text, inner.how, &inner.at, from_tool, depth, found);
     }
     for (how, other) in turned(text, &normal.text, depth) {
+        // Most of the text reads the same after turning it. What was found plainly is not found a
+        // second time as a disguise.
+        let plain = found.len();
         nested(&other, how, &(0..text.len()), from_tool, depth, found);
+        let turned = found.split_off(plain);
+        let is_new = |m: &Match| found.iter().all(|known| known.rule != m.rule);
+        let new: Vec<_> = turned.into_iter().filter(is_new).collect();
+        found.extend(new);
     }
 }
 
@@ -165,7 +172,7 @@ fn words(normal: &Normal, from_tool: bool, through: Option<&'static str>, found:
         };
         let rule = matched.rule;
         let weight = if from_tool { rule.tool } else { rule.user };
-        let disguise = through.or_else(|| normal.disguise.name());
+        let disguise = through.or_else(|| normal.disguise.name(normal.words.len()));
         found.push(Match {
             rule: rule.name,
             weight: if disguise.is_some() {
@@ -180,7 +187,7 @@ fn words(normal: &Normal, from_tool: bool, through: Option<&'static str>, found:
 }
 
 /// Hidden text is a finding whatever it says.
-fn hidden(text: &str, disguise: &Disguise, found: &mut Vec<Match>) {
+fn hidden(text: &str, disguise: Disguise, found: &mut Vec<Match>) {
     if disguise.tags < 4 && disguise.selectors < 4 {
         return;
     }
@@ -204,7 +211,7 @@ fn disguised(weight: f32) -> f32 {
 
 impl Disguise {
     /// The disguise that was taken off, when it is too frequent to be chance.
-    fn name(&self) -> Option<&'static str> {
+    fn name(self, words: usize) -> Option<&'static str> {
         if self.tags > 3 {
             Some("tag characters")
         } else if self.hidden > 2 {
@@ -213,6 +220,8 @@ impl Disguise {
             Some("look-alike letters")
         } else if self.styled > 7 {
             Some("styled letters")
+        } else if self.leet > 2 && self.leet as usize * 6 > words {
+            Some("digits for letters")
         } else {
             None
         }

@@ -11,7 +11,7 @@ use unicode_normalization::char::canonical_combining_class;
 /// eighteen; nobody hides an instruction in it, but a megabyte of it would make twenty.)
 const MOST_FROM_ONE: usize = 4;
 
-/// The longest run in which a digit or sign may stand for a letter.
+/// The longest run in which a sign may stand for a letter.
 const LEET_BYTES: usize = 20;
 
 /// One word of a normal text.
@@ -21,7 +21,7 @@ pub(crate) struct Word {
     pub(crate) at: usize,
     /// Where it stands in the source.
     pub(crate) source: Range<usize>,
-    /// Its number, for distances. The end of a sentence counts as two more.
+    /// Its number, for distances. The end of a sentence counts as one more.
     pub(crate) number: u32,
 }
 
@@ -74,6 +74,12 @@ pub(crate) fn normalise(text: &str) -> Normal {
     while let Some((at, c)) = chars.next() {
         let source = at..at + c.len_utf8();
         let next = chars.peek().map(|(_, next)| *next);
+        if c == '\\' && matches!(next, Some('n' | 'r' | 't')) {
+            // An escape that nobody undid, as in JSON in a string: a break, not a letter.
+            chars.next();
+            builder.take('\n', source, None);
+            continue;
+        }
         builder.take(c, source, next);
     }
     builder.finish()
@@ -103,7 +109,8 @@ pub(crate) fn close_up(normal: &Normal) -> Option<Normal> {
             closed.text.push(' ');
             closed.words.push(Word {
                 at: closed.text.len(),
-                ..word.clone()
+                source: word.source.clone(),
+                number: closed.words.len() as u32,
             });
         }
         closed.text.push_str(word_text(normal, index));
@@ -139,7 +146,11 @@ struct Builder {
     ideographs: u32,
 }
 
-/// The word being read.
+/// What the word being read is made of.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts, each read by itself"
+)]
 struct Open {
     ascii: bool,
     foreign: bool,
@@ -153,7 +164,9 @@ impl Builder {
             self.take_ascii(c, source, next);
         } else if is_invisible(c) {
             self.take_invisible(c, source, next);
-        } else if is_ideographic(c) {
+        } else if canonical_combining_class(c) != 0 {
+            // An accent, a tone, a strike-through: the letter before it is what is read.
+        } else if is_ideographic(c) && c.is_alphanumeric() {
             self.take_ideograph(c, source);
         } else {
             self.take_foreign(c, source);
@@ -175,10 +188,7 @@ impl Builder {
                 self.normal.text.push(c);
             }
             '\'' if in_word => {}
-            '.' | '!' | '?' | '\n' | ';' => {
-                self.close();
-                self.number += 2;
-            }
+            '.' | '!' | '?' | '\n' | ';' => self.end_sentence(),
             _ => self.close(),
         }
     }
@@ -220,13 +230,15 @@ impl Builder {
             source,
             number: self.number,
         });
-        self.normal.text.extend(decomposed(c));
+        self.normal
+            .text
+            .extend(decomposed(c).filter(|part| part.is_alphanumeric()));
     }
 
     fn take_foreign(&mut self, c: char, source: Range<usize>) {
         self.selectors_in_row = 0;
         self.flag = if c == '\u{1f3f4}' { 6 } else { 0 };
-        if canonical_combining_class(c) != 0 || c == '’' {
+        if c == '’' {
             return;
         }
         if let Some(plain) = lone_look_alike(c) {
@@ -241,13 +253,19 @@ impl Builder {
         }
         let mut any = false;
         for part in decomposed(c) {
+            let part = lone_look_alike(part).unwrap_or(part);
             if !part.is_alphanumeric() {
                 continue;
             }
             any = true;
+            if is_ideographic(part) {
+                self.take_ideograph(part, source.clone());
+                continue;
+            }
             let word = self.open(source.clone());
             if part.is_ascii() {
-                word.ascii = true;
+                word.ascii |= part.is_ascii_alphabetic();
+                word.digits |= part.is_ascii_digit();
                 // An accented letter is a letter; a bold or circled one is an ornament.
                 if !('\u{c0}'..'\u{250}').contains(&c) && !('\u{1e00}'..'\u{1f00}').contains(&c) {
                     self.normal.disguise.styled += 1;
@@ -260,8 +278,22 @@ impl Builder {
         if !any {
             self.close();
             if matches!(c, '。' | '！' | '？' | '।' | '؟') {
-                self.number += 2;
+                self.end_sentence();
             }
+        }
+    }
+
+    /// Sentences stand one word further apart. Only once between two words, or empty lines would
+    /// push the words of an attack out of each other's reach.
+    fn end_sentence(&mut self) {
+        self.close();
+        if self
+            .normal
+            .words
+            .last()
+            .is_some_and(|w| w.number == self.number)
+        {
+            self.number += 1;
         }
     }
 
@@ -291,6 +323,10 @@ impl Builder {
             return;
         };
         let at = self.normal.words.last().map_or(0, |w| w.at);
+        if open.ascii && open.foreign {
+            self.rewrite(at, look_alike);
+            self.normal.disguise.mixed += 1;
+        }
         let length = self.normal.text.len() - at;
         if length == 1 && open.ascii {
             self.singles += 1;
@@ -300,16 +336,14 @@ impl Builder {
         } else {
             self.singles = 0;
         }
-        let leet = (open.digits || open.signs) && open.ascii && length >= 3;
-        if open.ascii && open.foreign {
-            self.rewrite(at, look_alike);
-            self.normal.disguise.mixed += 1;
-        } else if leet && length <= LEET_BYTES {
+        if (open.digits || open.signs) && open.ascii && length >= 3 {
+            if length <= LEET_BYTES {
+                self.normal.disguise.leet += 1;
+            } else if open.signs {
+                // Too long for a word: the signs are separators after all.
+                self.rewrite(at, |c| if matches!(c, '@' | '$') { ' ' } else { c });
+            }
             self.rewrite(at, letter_for);
-            self.normal.disguise.leet += 1;
-        } else if open.signs {
-            // Too long for a word: the signs are separators after all.
-            self.rewrite(at, |c| if matches!(c, '@' | '$') { ' ' } else { c });
         }
     }
 
