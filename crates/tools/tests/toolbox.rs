@@ -1,0 +1,247 @@
+//! Every tool from proposal to record, with attacks beside the happy path.
+
+use clawdbot_audit::{AuditSettings, Recorder};
+use clawdbot_domain::{
+    Principal, SandboxMode, ScopeSet, Taint, TokenEnv, TokenId, ToolPolicyMode, Who,
+};
+use clawdbot_policy::{Decision, Facts, RuleOfTwo, SandboxRule, ToolPolicy};
+use clawdbot_sandbox::{Launcher, Sandbox, SandboxSettings};
+use clawdbot_tools::{ToolOutcome, Toolbox};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+struct House {
+    root: tempfile::TempDir,
+    toolbox: Toolbox,
+    recorder: Recorder,
+    policy: ToolPolicy,
+}
+
+#[allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail as loudly as tests"
+)]
+impl House {
+    fn new(mode: SandboxMode, commands: &[&str]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("home");
+        let workspace = home.join("workspace");
+        for folder in ["workspace", "secrets", "logs"] {
+            std::fs::create_dir_all(home.join(folder)).unwrap();
+        }
+        std::fs::write(home.join("secrets/key"), "CANARY").unwrap();
+        let me = std::env::current_exe().unwrap();
+        let child = me.ancestors().nth(2).unwrap().join("examples/tool_child");
+        let settings = SandboxSettings {
+            enabled: true,
+            mode,
+            home: home.clone(),
+        };
+        let sandbox = Sandbox::prove_with(settings, Launcher::other(child)).unwrap();
+        let commands: Vec<String> = commands.iter().map(ToString::to_string).collect();
+        let rule = SandboxRule {
+            mode: SandboxMode::Permissive,
+            allowed_commands: commands.iter().cloned().collect(),
+        };
+        Self {
+            toolbox: Toolbox::new(Arc::new(sandbox), workspace, commands),
+            recorder: Recorder::open(&home.join("logs"), AuditSettings::default()).unwrap(),
+            // Policy allows all on purpose: what is refused here is refused by the layers below it.
+            policy: ToolPolicy::new(ToolPolicyMode::Permissive, [], [], rule, RuleOfTwo::Off),
+            root,
+        }
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join("home/workspace").join(below)
+    }
+
+    async fn run(&self, tool: &str, arguments: Value) -> ToolOutcome {
+        let call = self.toolbox.validate("1", tool, &arguments.to_string());
+        let principal = Principal {
+            token: TokenId::new("t"),
+            name: "t".into(),
+            scopes: ScopeSet::ALL,
+            env: TokenEnv::Dev,
+        };
+        let facts = Facts {
+            principal: &principal,
+            who: &Who::default(),
+            taint: Taint::Clean,
+        };
+        let Decision::Allow(permit) = self.policy.decide(call.unwrap(), facts) else {
+            unreachable!("the policy of this test allows everything")
+        };
+        let permit = self.recorder.begin(permit).await.unwrap();
+        self.toolbox.run(permit).await
+    }
+
+    /// What a tool said, and whether it failed.
+    async fn said(&self, tool: &str, arguments: Value) -> (String, bool) {
+        let outcome = self.run(tool, arguments).await;
+        let text = outcome.output.reveal_untrusted().to_owned();
+        (text, outcome.is_error)
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_written_listed_and_read_back_in_mode_strict() {
+    let house = House::new(SandboxMode::Strict, &[]);
+    let wrote = house
+        .said(
+            "write_file",
+            json!({"path": "a/b.txt", "content": "one\ntwo\n"}),
+        )
+        .await;
+    assert_eq!(wrote, ("wrote 8 bytes to a/b.txt\n".to_owned(), false));
+    let listed = house.said("list_directory", json!({"path": "a"})).await;
+    assert_eq!(listed, ("file            8 b.txt\n".to_owned(), false));
+    let outcome = house.run("read_file", json!({"path": "a/b.txt"})).await;
+    assert_eq!(outcome.output.reveal_untrusted(), "one\ntwo\n");
+    assert!(outcome.layers.contains(&"landlock-files".to_owned()));
+    let left: Vec<_> = std::fs::read_dir(house.path("a")).unwrap().collect();
+    assert_eq!(left.len(), 1, "no temporary file is left");
+}
+
+#[tokio::test]
+async fn a_megabyte_is_written_and_the_old_mode_kept_but_for_setuid() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let house = House::new(SandboxMode::Strict, &[]);
+    let path = house.path("big");
+    std::fs::write(&path, "old").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o4750)).unwrap();
+    let content = "\"".repeat(1 << 20);
+    let (said, failed) = house
+        .said("write_file", json!({"path": "big", "content": content}))
+        .await;
+    assert!(!failed, "{said}");
+    let found = std::fs::metadata(&path).unwrap();
+    assert_eq!(
+        (found.len(), found.permissions().mode() & 0o7777),
+        (1 << 20, 0o750)
+    );
+}
+
+#[tokio::test]
+async fn no_path_leads_out_of_the_workspace() {
+    let house = House::new(SandboxMode::Strict, &[]);
+    std::fs::create_dir(house.path("sub")).unwrap();
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, house.path(name)).unwrap();
+    };
+    link("../secrets/key", "link");
+    link("/etc/passwd", "absolute");
+    link("../secrets", "folder");
+    link("/proc/self/root", "magic");
+    for path in [
+        "../secrets/key",
+        "sub/../../secrets/key",
+        "/etc/passwd",
+        "link",
+        "absolute",
+        "folder/key",
+        "magic/etc/passwd",
+        "/proc/self/environ",
+        "a\u{0}b",
+    ] {
+        for (tool, arguments) in [
+            ("read_file", json!({"path": path})),
+            ("list_directory", json!({"path": path})),
+        ] {
+            let (said, failed) = house.said(tool, arguments).await;
+            assert!(failed, "{tool} {path}: {said}");
+            assert!(!said.contains("CANARY"), "{tool} {path}: {said}");
+        }
+    }
+    for path in ["../secrets/key", "/etc/x", "folder/key", "folder/new/key"] {
+        let write = json!({"path": path, "content": "x"});
+        let (said, failed) = house.said("write_file", write).await;
+        assert!(failed, "{path}: {said}");
+    }
+    let key = std::fs::read_to_string(house.root.path().join("home/secrets/key"));
+    assert_eq!(key.unwrap(), "CANARY");
+}
+
+#[tokio::test]
+async fn a_link_that_stays_inside_is_followed_and_written_over_not_through() {
+    let house = House::new(SandboxMode::Strict, &[]);
+    std::fs::write(house.path("real"), "real").unwrap();
+    std::os::unix::fs::symlink("real", house.path("link")).unwrap();
+    let read = house.said("read_file", json!({"path": "link"})).await;
+    assert_eq!(read, ("real".to_owned(), false));
+    house
+        .run("write_file", json!({"path": "link", "content": "new"}))
+        .await;
+    assert_eq!(std::fs::read_to_string(house.path("real")).unwrap(), "real");
+    assert_eq!(std::fs::read_to_string(house.path("link")).unwrap(), "new");
+}
+
+#[tokio::test]
+async fn a_hard_link_to_a_secret_a_fifo_and_binary_data_are_refused_in_words() {
+    let house = House::new(SandboxMode::Strict, &[]);
+    let key = house.root.path().join("home/secrets/key");
+    std::fs::hard_link(key, house.path("hard")).unwrap();
+    std::fs::write(house.path("binary"), b"\x7fELF\0").unwrap();
+    let mut mkfifo = std::process::Command::new("mkfifo");
+    let made = mkfifo.arg(house.path("fifo")).status().unwrap();
+    assert!(made.success());
+    for (path, why) in [
+        ("hard", "hard links"),
+        ("fifo", "a FIFO"),
+        ("binary", "is not text"),
+        (".", "a folder"),
+        ("none", "no such file"),
+    ] {
+        let (said, failed) = house.said("read_file", json!({"path": path})).await;
+        assert!(failed && said.contains(why), "{path}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_listed_command_runs_and_shows_its_code() {
+    let house = House::new(SandboxMode::Moderate, &["cat", "ls"]);
+    std::fs::write(house.path("a"), "text").unwrap();
+    let outcome = house
+        .run("run_command", json!({"command": ["cat", "a"]}))
+        .await;
+    assert_eq!(outcome.output.reveal_untrusted(), "text\n[exit code 0]\n");
+    assert_eq!((outcome.exit, outcome.is_error), (Some(0), false));
+    let outcome = house
+        .run("run_command", json!({"command": ["cat", "../secrets/key"]}))
+        .await;
+    assert_eq!((outcome.exit, outcome.is_error), (Some(1), true));
+    assert!(!outcome.output.reveal_untrusted().contains("CANARY"));
+}
+
+#[tokio::test]
+async fn a_permit_alone_starts_no_command_that_mode_or_list_forbid() {
+    for (mode, why) in [
+        (SandboxMode::Strict, "strict"),
+        (SandboxMode::Moderate, "allowedCommands"),
+    ] {
+        let house = House::new(mode, &["ls"]);
+        let outcome = house
+            .run("run_command", json!({"command": ["cat", "a"]}))
+            .await;
+        assert!(outcome.output.reveal_untrusted().contains(why));
+        assert_eq!((outcome.is_error, outcome.layers), (true, vec![]));
+    }
+}
+
+#[tokio::test]
+async fn each_call_has_a_begin_and_an_end_in_the_log() {
+    let house = House::new(SandboxMode::Strict, &[]);
+    house.run("list_directory", json!({})).await;
+    house.recorder.flush().await;
+    let logs = std::fs::read_dir(house.root.path().join("home/logs")).unwrap();
+    let text: String = logs
+        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
+        .collect();
+    let sha = clawdbot_domain::sha256_hex(b"[empty]\n");
+    assert!(
+        text.contains("tool.begin") && text.contains("tool.end"),
+        "{text}"
+    );
+    assert!(text.contains(&sha), "{text}");
+}
