@@ -258,8 +258,7 @@ impl Agent {
                     });
                 }
                 Acted::Refused(refusal) => {
-                    let message = self.tell_refusal(&proposed, &refusal)?;
-                    turn.messages.push(message);
+                    turn.messages.push(self.tell_refusal(&proposed, &refusal));
                     turn.refusals.push(refusal);
                 }
             }
@@ -268,27 +267,19 @@ impl Agent {
     }
 
     /// The model hears why; the commands that would change it are for the person only.
-    fn tell_refusal(
-        &self,
-        proposed: &ProposedCall,
-        refusal: &Refusal,
-    ) -> Result<Message, TurnError> {
-        let valid = self
-            .toolbox
-            .validate(&proposed.id, &proposed.name, &proposed.arguments)
-            .is_ok();
+    fn tell_refusal(&self, proposed: &ProposedCall, refusal: &Refusal) -> Message {
         // The reason quotes what the model wrote, so it is no operator text.
         let reason = Untrusted::new(refusal.reason());
-        if valid {
-            let result = self.guard.screen_untrusted(&reason, "refusal").text;
-            return Ok(Message::ToolResult {
-                call_id: proposed.id.clone(),
-                result,
-                is_error: true,
-            });
+        let result = self.guard.screen_untrusted(&reason, "refusal").text;
+        // A malformed call was not taken back into the conversation, so it has no result either.
+        if refusal.is_invalid() {
+            return Message::User(result);
         }
-        let looked = self.guard.screen_untrusted(&reason, "refusal");
-        Ok(Message::User(looked.text))
+        Message::ToolResult {
+            call_id: proposed.id.clone(),
+            result,
+            is_error: true,
+        }
     }
 
     async fn screen_all(

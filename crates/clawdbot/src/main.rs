@@ -1,6 +1,9 @@
 //! `clawdbot`, the binary: reads the command line, wires the rooms together, prints.
 
-#![allow(unreachable_pub, reason = "a binary has no outside: `pub` here means the whole program")]
+#![allow(
+    unreachable_pub,
+    reason = "a binary has no outside: `pub` here means the whole program"
+)]
 
 mod cli;
 mod client;

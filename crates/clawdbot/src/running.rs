@@ -74,8 +74,8 @@ impl Proven {
     /// is not written down.
     pub async fn start(self, home: &Home, port: Option<u16>) -> Result<Started, Failure> {
         let settings = &self.loaded.settings;
-        let recorder =
-            Recorder::open(&home.logs(), wire::audit_settings(settings)).map_err(bad_log)?;
+        let recorder = Recorder::open(&home.logs(), wire::audit_settings(settings))
+            .map_err(|e| bad_log(&e))?;
         let tokens = TokenStore::open(&home.state(), &home.secrets()).map_err(bad_store)?;
         let now = UnixTime::now();
         let environment = settings.gateway.environment;
@@ -264,7 +264,7 @@ pub fn bad_settings(errors: ConfigErrors) -> Failure {
     Failure::new(Exit::BadConfig, errors)
 }
 
-fn bad_log(error: AuditError) -> Failure {
+fn bad_log(error: &AuditError) -> Failure {
     Failure::new(Exit::Io, format!("the audit log: {error}"))
 }
 

@@ -27,7 +27,12 @@ pub(crate) struct ApiError {
 
 /// What the log is told about an answer, carried beside it.
 #[derive(Debug, Clone)]
-pub(crate) struct ForTheLog(pub(crate) String);
+pub(crate) struct ForTheLog {
+    /// The kind of error.
+    pub(crate) code: &'static str,
+    /// What was wrong.
+    pub(crate) why: String,
+}
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
@@ -134,9 +139,11 @@ impl ApiError {
                 HeaderValue::from(retry_after.as_secs() + 1),
             );
         }
-        response
-            .extensions_mut()
-            .insert(ForTheLog(self.log.unwrap_or(self.message)));
+        let why = self.log.unwrap_or(self.message);
+        response.extensions_mut().insert(ForTheLog {
+            code: self.code,
+            why,
+        });
         response
     }
 

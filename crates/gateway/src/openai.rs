@@ -169,31 +169,33 @@ impl Telling {
         })
     }
 
-    fn chunk(&self, choices: Value) -> Value {
+    fn chunk(&self, choices: &Value) -> Value {
         json!({
             "id": format!("chatcmpl-{}", self.id), "object": "chat.completion.chunk",
             "created": UnixTime::now().as_secs(), "model": self.model, "choices": choices,
         })
     }
 
-    fn delta(&self, delta: Value, finish: Option<&str>) -> Value {
-        self.chunk(json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]))
+    fn delta(&self, delta: &Value, finish: Option<&str>) -> Value {
+        self.chunk(
+            &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]),
+        )
     }
 }
 
 impl Dialect for Telling {
     fn open(&mut self, out: &mut Events) {
-        out.data(&self.delta(json!({"role": "assistant", "content": ""}), None));
+        out.data(&self.delta(&json!({"role": "assistant", "content": ""}), None));
     }
 
     fn text(&mut self, text: &str, out: &mut Events) {
-        out.data(&self.delta(json!({"content": text}), None));
+        out.data(&self.delta(&json!({"content": text}), None));
     }
 
     fn done(&mut self, answer: &Answer, out: &mut Events) {
-        out.data(&self.delta(json!({}), Some(finish_reason(answer.finish))));
+        out.data(&self.delta(&json!({}), Some(finish_reason(answer.finish))));
         if self.usage {
-            let mut last = self.chunk(json!([]));
+            let mut last = self.chunk(&json!([]));
             if let Some(fields) = last.as_object_mut() {
                 fields.insert("usage".to_owned(), usage(answer));
             }

@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 /// How long repeats of a refusal are counted before they are written.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// How many kinds are counted at once; past it, refusals share one count per status.
+/// How many kinds are counted at once; past it, refusals share one count per status and reason.
 const KINDS: usize = 10_000;
 
-/// Repeats by address and status.
+/// Who was refused, with which status, for which kind of reason.
+type Kind = (Option<IpAddr>, u16, &'static str);
+
+/// Repeats by kind.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<HashMap<(Option<IpAddr>, u16), Repeats>>);
+pub(crate) struct Refusals(Mutex<HashMap<Kind, Repeats>>);
 
 #[derive(Debug)]
 struct Repeats {
@@ -31,6 +34,7 @@ pub(crate) struct Refused {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) status: u16,
+    pub(crate) code: &'static str,
     pub(crate) reason: String,
 }
 
@@ -38,7 +42,7 @@ impl Refusals {
     /// Writes a refusal down, or counts it.
     pub(crate) fn note(&self, rooms: &Rooms, refused: Refused, now: Instant) {
         let mut repeats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kind = (refused.who.address, refused.status);
+        let mut kind = (refused.who.address, refused.status, refused.code);
         if repeats.len() >= KINDS && !repeats.contains_key(&kind) {
             kind.0 = None;
         }
@@ -60,6 +64,7 @@ impl Refusals {
             path,
             status,
             reason,
+            ..
         } = refused;
         tracing::warn!(
             address = ?who.address, status, path, reason, "security: request refused"
@@ -91,7 +96,7 @@ impl Refusals {
                 }
                 !over
             });
-        for ((address, status), repeats) in done {
+        for ((address, status, code), repeats) in done {
             let who = Who {
                 address,
                 ..Who::default()
@@ -106,7 +111,7 @@ impl Refusals {
                 method: String::new(),
                 path: String::new(),
                 status,
-                reason: "repeats of the refusal before".to_owned(),
+                reason: format!("further refusals of this kind: {code}"),
                 repeats,
             };
             rooms

@@ -55,9 +55,8 @@ fn passed_on(headers: &HeaderMap) -> HeaderMap {
     let passes = |name: &HeaderName| {
         PASSED.contains(name) || PASSED_FAMILIES.iter().any(|f| name.as_str().starts_with(f))
     };
-    let passed = headers.iter().filter(|(name, _)| passes(name));
-    passed
-        .map(|(name, value)| (name.clone(), value.clone()))
+    let kept = headers.iter().filter(|(name, _)| passes(name));
+    kept.map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
 

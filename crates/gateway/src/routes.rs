@@ -76,9 +76,8 @@ impl Routes {
         let handle = move |request: Request<Body>| {
             let handler = handler.clone();
             async move {
-                let context = match context(&request) {
-                    Ok(context) => context,
-                    Err(refusal) => return refusal,
+                let Some(context) = context(&request) else {
+                    return nobody();
                 };
                 let dialect = context.dialect;
                 handler(context, request)
@@ -105,16 +104,15 @@ impl Routes {
         let handle = move |request: Request<Body>| {
             let handler = handler.clone();
             async move {
-                let context = match context(&request) {
-                    Ok(context) => context,
-                    Err(refusal) => return refusal,
+                let Some(context) = context(&request) else {
+                    return nobody();
                 };
                 let dialect = context.dialect;
-                let handled = match Caller::identify(&context, request.headers(), Some(scope)) {
+                let answered = match Caller::identify(&context, request.headers(), Some(scope)) {
                     Ok(caller) => handler(caller, request).await,
                     Err(error) => Err(error),
                 };
-                handled.unwrap_or_else(|error| error.into_response(dialect))
+                answered.unwrap_or_else(|error| error.into_response(dialect))
             }
         };
         self.router = self.router.route(path, on(filter(method), handle));
@@ -124,9 +122,8 @@ impl Routes {
     /// An unknown path or method tells a caller without a token nothing: 401 comes before 404.
     fn otherwise(mut self) -> Self {
         let handle = |request: Request<Body>| async move {
-            let context = match context(&request) {
-                Ok(context) => context,
-                Err(refusal) => return refusal,
+            let Some(context) = context(&request) else {
+                return nobody();
             };
             let error = match Caller::identify(&context, request.headers(), None) {
                 Ok(_) => ApiError::no_route(),
@@ -144,9 +141,12 @@ impl Routes {
 
 /// The service puts a context into every request before it reaches the router. Without one there is
 /// no caller to speak of, and the answer is a plain refusal.
-fn context(request: &Request<Body>) -> Result<Arc<Context>, Response<Body>> {
-    let found = request.extensions().get::<Arc<Context>>().cloned();
-    found.ok_or_else(|| ApiError::no_route().into_response(Protocol::OpenAi))
+fn context(request: &Request<Body>) -> Option<Arc<Context>> {
+    request.extensions().get::<Arc<Context>>().cloned()
+}
+
+fn nobody() -> Response<Body> {
+    ApiError::no_route().into_response(Protocol::OpenAi)
 }
 
 fn filter(method: &str) -> MethodFilter {

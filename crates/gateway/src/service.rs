@@ -153,23 +153,22 @@ fn write_down(
     response: &mut Response<Body>,
     started: Instant,
 ) {
-    let error = response
-        .extensions_mut()
-        .remove::<ForTheLog>()
-        .map(|ForTheLog(why)| why);
+    let error = response.extensions_mut().remove::<ForTheLog>();
     let status = response.status().as_u16();
     let method = method.to_string();
     let path = shortened(path);
     // A refusal of ours always has a reason; a relayed 429 is the provider's and is an answer.
-    if let Some(reason) = error
-        .clone()
-        .filter(|_| matches!(status, 401 | 403 | 413 | 421 | 429))
-    {
+    let refusal = error
+        .as_ref()
+        .filter(|_| matches!(status, 401 | 403 | 413 | 421 | 429));
+    if let Some(ForTheLog { code, why }) = refusal {
+        let (who, reason) = (context.who(), why.clone());
         let refused = Refused {
-            who: context.who(),
+            who,
             method,
             path,
             status,
+            code,
             reason,
         };
         context
@@ -178,6 +177,7 @@ fn write_down(
             .note(&context.rooms, refused, Instant::now());
         return;
     }
+    let error = error.map(|error| error.why);
     if matches!(path.as_str(), "/" | "/health" | "/ready") {
         return;
     }
@@ -472,9 +472,10 @@ fn refused(refusal: &clawdbot_agent::Refusal) -> Response<Body> {
             "record": refusal.record,
         }}),
     );
-    response
-        .extensions_mut()
-        .insert(ForTheLog(refusal.reason()));
+    response.extensions_mut().insert(ForTheLog {
+        code,
+        why: refusal.reason(),
+    });
     response
 }
 

@@ -92,6 +92,8 @@ async fn ask(client: &Client, history: &mut Vec<Value>, message: &str, steps: bo
     let mut fresh_line = true;
     client
         .ask(history, |heard| match heard {
+            // The first event of a stream carries no text; it is no reason for a line break.
+            Heard::Text(text) if text.is_empty() => {}
             Heard::Text(text) => {
                 let _ = write!(anstream::stdout().lock(), "{}", visible(&text));
                 let _ = anstream::stdout().lock().flush();

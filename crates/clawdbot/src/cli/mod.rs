@@ -90,14 +90,14 @@ pub fn run(cli: Cli) -> Exit {
             Command::Audit(command) => audit::run(command, &home),
             Command::Guard(command) => guard::run(command, &home),
             Command::Sandbox(command) => sandbox::run(command, &home),
-            Command::Completions { shell } => completions(shell),
+            Command::Completions { shell } => Ok(completions(shell)),
         });
-    result.unwrap_or_else(|failure| failure.report())
+    result.unwrap_or_else(Failure::report)
 }
 
-fn completions(shell: clap_complete::Shell) -> CliResult {
+fn completions(shell: clap_complete::Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "clawdbot", &mut script);
     crate::say!("{}", String::from_utf8_lossy(&script).trim_end());
-    Ok(Exit::Done)
+    Exit::Done
 }

@@ -83,6 +83,9 @@ fn say(text: &str) -> Act {
 
 fn report(told: &[(String, bool)]) -> String {
     let parts = told.iter().map(|(text, is_error)| {
+        // The marks around untrusted data are for models; a person reads better without them.
+        let lines = text.lines().filter(|line| !line.starts_with("<<<"));
+        let text = lines.collect::<Vec<_>>().join("\n");
         let quoted: String = text.chars().take(QUOTED).collect();
         let cut = if quoted.len() < text.len() {
             "\n[…]"
