@@ -331,9 +331,10 @@ fn listen_to(child: &mut Child, said: Arc<Mutex<String>>) {
     });
 }
 
-/// The port in `listening on http://127.0.0.1:PORT`.
+/// The port in `listening on http://ADDRESS:PORT`; which address depends on where the test runs (in a
+/// container it is all of them).
 fn port_in(said: &str) -> Option<u16> {
-    let (_, rest) = said.split_once("listening on http://127.0.0.1:")?;
-    let (port, _) = rest.split_once('\n')?;
-    port.trim().parse().ok()
+    let (_, rest) = said.split_once("listening on http://")?;
+    let (address, _) = rest.split_once('\n')?;
+    address.rsplit(':').next()?.trim().parse().ok()
 }

@@ -27,7 +27,9 @@ fn a_cut_stream_executes_nothing(model: &str, dialect: Dialect) {
     // The last bytes are the end itself: with them the call is whole.
     let whole_from = match dialect {
         Dialect::OpenAi => bytes - "data: [DONE]\n\n".len(),
-        Dialect::Anthropic => bytes - "event: message_stop\n".len() * 3,
+        Dialect::Anthropic => {
+            bytes - "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n".len()
+        }
     };
     let cuts = (0..whole_from).step_by(STEP).collect::<Vec<_>>();
     let asked = cuts.clone();
