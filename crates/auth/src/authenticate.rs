@@ -6,7 +6,7 @@ use clawdbot_domain::{Principal, Secret, TokenEnv, TokenId, UnixTime};
 use std::sync::Arc;
 
 /// Somebody who presented a valid token. Made only by [`Authenticator::authenticate`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Authenticated {
     principal: Principal,
 }
@@ -40,9 +40,9 @@ impl Authenticator {
         Ok(Authenticated { principal })
     }
 
-    /// True while the token still counts; asked again and again for an open stream.
+    /// True while the token still counts here; asked again and again for an open stream.
     pub fn still_valid(&self, token: &TokenId, now: UnixTime) -> bool {
-        self.store.still_valid(token, now)
+        self.store.still_valid(token, self.env, now)
     }
 
     /// Trades a setup token for an admin token of this environment.

@@ -24,16 +24,32 @@ pub enum AuthError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
-    /// There are tokens, but the key that checks them is gone.
+    /// The database is not whole. It is left as it is.
     #[error(
-        "locked: {} is missing, and without it no token in {} can be checked; restore it from your backup, or move the store away to start anew",
+        "{} is damaged ({why}) and is left as it is; restore it from your backup, or move it away to start anew",
+        path.display()
+    )]
+    Damaged {
+        /// Which database.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The database was moved away or replaced while it was in use.
+    #[error("{} was moved or replaced while in use; restart to use what is there now", .0.display())]
+    Replaced(PathBuf),
+    /// There are tokens, but the key that checks them is gone or is another one.
+    #[error(
+        "locked: {} {why}, and without the right key no token in {} can be checked; restore it from your backup, or move the store away to start anew",
         pepper.display(), store.display()
     )]
     Locked {
-        /// The missing key.
+        /// The key.
         pepper: PathBuf,
-        /// The store it belongs to.
+        /// The store it should belong to.
         store: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// A key file with something else in it.
     #[error("{} does not hold a key of 32 bytes", .0.display())]
@@ -41,7 +57,17 @@ pub enum AuthError {
     /// No token of that id.
     #[error("there is no token with the id {0:?}")]
     NoSuchToken(String),
-    /// A name or scope set that no token may have.
+    /// A token that is over cannot be given a successor.
+    #[error(
+        "token {0} is revoked, expired or replaced already; make a new one: clawdbot tokens create"
+    )]
+    NotLive(String),
+    /// The cap on tokens is reached.
+    #[error(
+        "there are {0} tokens already, and no more are kept; those over for half a year go by themselves"
+    )]
+    TooMany(u32),
+    /// A name, scope set or life that no token may have.
     #[error("{0}")]
     BadToken(&'static str),
     /// The system gave no randomness.
@@ -67,9 +93,12 @@ pub enum Rejected {
     /// Used before.
     #[error("the setup token was used before")]
     Spent,
-    /// The clock stands before the token was made.
-    #[error("the token was made later than the clock says it is now")]
-    NotYet,
+    /// The clock stands before a time that was seen since the setup token was made.
+    #[error("the clock was set back; make a new setup token: clawdbot tokens setup")]
+    ClockSetBack,
+    /// The new token cannot have that name. The setup token is not spent.
+    #[error("{0}")]
+    BadName(&'static str),
     /// A token of the other environment.
     #[error("it is a {0} token and this gateway is not")]
     WrongEnvironment(TokenEnv),

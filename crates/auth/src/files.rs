@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// A 256-bit key; wiped when dropped.
 pub(crate) type Key = Zeroizing<[u8; 32]>;
 
-fn failed<'a>(
+pub(crate) fn failed<'a>(
     doing: &'static str,
     path: &'a Path,
 ) -> impl FnOnce(std::io::Error) -> AuthError + 'a {
@@ -41,11 +41,15 @@ pub(crate) fn private_folder(path: &Path) -> Result<(), AuthError> {
 /// Writes a whole file under a name that did not exist before, 0600, durable. `Ok(false)`: the name
 /// was taken, and what stands there is untouched.
 pub(crate) fn create_once(path: &Path, content: &[u8]) -> Result<bool, AuthError> {
-    let temporary = temporary(path, content)?;
+    link_once(&temporary(path, content)?, path)
+}
+
+/// Gives a finished file its name, if that is free. `Ok(false)`: it was taken.
+pub(crate) fn link_once(temporary: &Path, path: &Path) -> Result<bool, AuthError> {
     // A hard link appears whole or not at all, and never replaces: two processes that start at
-    // once agree on one key.
-    let linked = std::fs::hard_link(&temporary, path);
-    let _ = std::fs::remove_file(&temporary);
+    // once agree on one file.
+    let linked = std::fs::hard_link(temporary, path);
+    let _ = std::fs::remove_file(temporary);
     match linked {
         Ok(()) => sync_folder(path).map(|()| true),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
@@ -60,15 +64,59 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), AuthError> {
     sync_folder(path)
 }
 
-fn temporary(path: &Path, content: &[u8]) -> Result<std::path::PathBuf, AuthError> {
+/// A whole file, 0600, on disk, under a name that nobody looks for.
+pub(crate) fn temporary(path: &Path, content: &[u8]) -> Result<std::path::PathBuf, AuthError> {
     let unique = clawdbot_domain::hex(random::<8>()?.as_ref());
     let temporary = path.with_extension(format!("new-{unique}"));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR);
     let mut file = std::fs::File::from(opened.map_err(|e| failed("create", path)(e.into()))?);
-    let written = file.write_all(content).and_then(|()| file.sync_all());
+    let written = keep_owner(&file, path)
+        .and_then(|()| file.write_all(content))
+        .and_then(|()| file.sync_all());
     written.map_err(failed("write", path))?;
     Ok(temporary)
+}
+
+/// Root must not take a home away from the account that the gateway runs as.
+fn keep_owner(file: &std::fs::File, path: &Path) -> std::io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = std::fs::metadata(path.parent().unwrap_or(path))?;
+    let mine = file.metadata()?;
+    if (owner.uid(), owner.gid()) == (mine.uid(), mine.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+/// True when something has this name, a link that leads nowhere included: that is a broken mount and
+/// no absence.
+pub(crate) fn is_there(path: &Path) -> Result<bool, AuthError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("look at", path)(error)),
+    }
+}
+
+/// A lock between processes; held until dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _held: std::fs::File,
+}
+
+impl Lock {
+    /// Takes the lock that this file stands for, waiting while another holds it.
+    pub(crate) fn take(path: &Path) -> Result<Self, AuthError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+        let file = std::fs::File::from(opened.map_err(|e| failed("lock", path)(e.into()))?);
+        keep_owner(&file, path).map_err(failed("lock", path))?;
+        file.lock().map_err(failed("lock", path))?;
+        Ok(Self { _held: file })
+    }
 }
 
 fn sync_folder(path: &Path) -> Result<(), AuthError> {
@@ -79,10 +127,23 @@ fn sync_folder(path: &Path) -> Result<(), AuthError> {
     synced.map_err(failed("sync the folder of", path))
 }
 
-/// Reads a key of 32 bytes. `None` when there is no such file. A file that others may read is no
-/// secret, and is refused.
+/// Who may be able to read a file that a secret is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Its owner only: a file that others may read is no secret, and is refused.
+    Owner,
+    /// Whoever put it there decided: container and service managers mount secrets as they see fit.
+    Anyone,
+}
+
+/// Reads a key of 32 bytes that only its owner may read. `None` when there is no such file.
 pub(crate) fn read_key(path: &Path) -> Result<Option<Key>, AuthError> {
-    let Some(text) = read_private(path, 4096)? else {
+    read_key_of(path, Readers::Owner)
+}
+
+/// Reads a key of 32 bytes. `None` when there is no such file.
+pub(crate) fn read_key_of(path: &Path, readers: Readers) -> Result<Option<Key>, AuthError> {
+    let Some(text) = read(path, 4096, readers)? else {
         return Ok(None);
     };
     let text = std::str::from_utf8(&text).unwrap_or_default().trim();
@@ -99,17 +160,23 @@ pub(crate) fn read_private(
     path: &Path,
     most: u64,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, AuthError> {
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("read", path)(error)),
+    read(path, most, Readers::Owner)
+}
+
+fn read(path: &Path, most: u64, readers: Readers) -> Result<Option<Zeroizing<Vec<u8>>>, AuthError> {
+    // Not blocking: were it a pipe, opening it would wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => std::fs::File::from(file),
+        Err(rustix::io::Errno::NOENT) if !is_there(path)? => return Ok(None),
+        Err(error) => return Err(failed("read", path)(error.into())),
     };
     let meta = file.metadata().map_err(failed("read", path))?;
-    if meta.mode() & 0o077 != 0 {
+    if readers == Readers::Owner && meta.mode() & 0o077 != 0 {
         let open = std::io::Error::other("others may read it; run chmod 600 on it");
         return Err(failed("trust", path)(open));
     }
-    let mut content = Zeroizing::new(Vec::new());
+    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(most).unwrap_or(0)));
     file.take(most)
         .read_to_end(&mut content)
         .map_err(failed("read", path))?;
@@ -130,7 +197,11 @@ fn decode_hex(text: &str, into: &mut [u8; 32]) -> bool {
     into.iter_mut()
         .zip(text.as_bytes().chunks_exact(2))
         .all(|(byte, pair)| {
-            let pair = std::str::from_utf8(pair).unwrap_or_default();
-            u8::from_str_radix(pair, 16).map(|b| *byte = b).is_ok()
+            // Not `from_str_radix` of the pair: that takes "+f" for a number.
+            let digit = |d: Option<&u8>| char::from(*d?).to_digit(16);
+            let value = digit(pair.first()).zip(digit(pair.get(1)));
+            value
+                .map(|(high, low)| *byte = (high << 4 | low) as u8)
+                .is_some()
         })
 }

@@ -11,10 +11,20 @@
 //! let forged = clawdbot_auth::Authenticated { principal };
 //! # }
 //! ```
+//!
+//! nor copy what says so:
+//!
+//! ```compile_fail,E0308
+//! # fn copy(real: &clawdbot_auth::Authenticated) -> clawdbot_auth::Authenticated {
+//! real.clone()
+//! # }
+//! ```
 
 mod authenticate;
+mod database;
 mod error;
 mod files;
+mod keyed;
 pub mod operator;
 mod store;
 mod token;
@@ -22,5 +32,7 @@ mod vault;
 
 pub use authenticate::{Authenticated, Authenticator};
 pub use error::{AuthError, Rejected, VaultError};
-pub use store::{DEFAULT_TTL, NewToken, SETUP_TTL, TokenInfo, TokenStore};
+pub use store::{
+    DEFAULT_TTL, Draft, MAX_TOKENS, MAX_TTL, NewToken, SETUP_TTL, TokenInfo, TokenStore,
+};
 pub use vault::{CredentialInfo, CredentialKind, DUE, KeySource, Vault};

@@ -5,13 +5,14 @@
 //! provider, kind and origin, so that a record moved onto another provider's row, or given another
 //! origin, does not open.
 
+use crate::database::{self, Database, Durability};
 use crate::error::{AuthError, VaultError};
-use crate::files::{self, Key};
-use crate::store::open_database;
+use crate::files::{self, Key, Readers};
+use crate::keyed::Keyed;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime, hex};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,12 +22,15 @@ use zeroize::Zeroizing;
 pub const DUE: Duration = Duration::from_secs(90 * 86_400);
 
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS credentials (
+CREATE TABLE credentials (
   provider TEXT PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, origin TEXT NOT NULL,
   fingerprint TEXT NOT NULL, created INTEGER NOT NULL, last_used INTEGER,
   sealed_key BLOB NOT NULL, sealed BLOB NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS key_check (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL) STRICT;";
+CREATE TABLE key_check (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL) STRICT;";
+
+/// The use of a credential is noted at most so often.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 const NONCE: usize = 24;
 
@@ -113,7 +117,7 @@ impl KeySource {
 /// The vault. Every process of one home may hold one; each looks at the disk when asked.
 #[derive(Debug)]
 pub struct Vault {
-    db: Mutex<Connection>,
+    db: Mutex<Database>,
     path: PathBuf,
     sources: Vec<KeySource>,
 }
@@ -130,11 +134,10 @@ impl Vault {
     pub fn open_with(state: &Path, sources: Vec<KeySource>) -> Result<Self, VaultError> {
         files::private_folder(state)?;
         let path = state.join("vault.db");
-        let opened = open_database(&path, SCHEMA);
-        let db = opened.map_err(|source| AuthError::Store {
-            path: path.clone(),
-            source,
-        })?;
+        if !files::is_there(&path)? {
+            Database::create_once(&path, SCHEMA, |_| Ok(()))?;
+        }
+        let db = Database::open(&path, Durability::Full)?;
         Ok(Self {
             db: Mutex::new(db),
             path,
@@ -152,7 +155,7 @@ impl Vault {
         now: UnixTime,
     ) -> Result<CredentialInfo, VaultError> {
         check_secret(secret)?;
-        let db = self.lock();
+        let db = self.lock()?;
         let master = self.master(&db, true)?;
         let id = hex(files::random::<16>()?.as_ref());
         let origin = origin.to_string();
@@ -174,7 +177,7 @@ impl Vault {
             sealed_key,
             sealed
         ];
-        db.execute(sql, values).map_err(|e| self.failed(e))?;
+        db.conn.execute(sql, values).map_err(db.failed())?;
         let kind = kind.as_str().to_owned();
         Ok(CredentialInfo {
             provider,
@@ -193,11 +196,11 @@ impl Vault {
         origin: &Origin,
         now: UnixTime,
     ) -> Result<Option<Secret>, VaultError> {
-        let db = self.lock();
+        let db = self.lock()?;
         let sql = "SELECT id, kind, origin, sealed_key, sealed, last_used FROM credentials WHERE provider = ?1";
-        let mut query = db.prepare_cached(sql).map_err(|e| self.failed(e))?;
+        let mut query = db.conn.prepare_cached(sql).map_err(db.failed())?;
         let row = query.query_row([provider.as_str()], Sealed::of).optional();
-        let Some(row) = row.map_err(|e| self.failed(e))? else {
+        let Some(row) = row.map_err(db.failed())? else {
             return Ok(None);
         };
         if row.origin != origin.to_string() {
@@ -215,99 +218,102 @@ impl Vault {
         let data_key = Key::new(data_key.as_slice().try_into().map_err(|_| tampered())?);
         let secret = unseal(&data_key, &row.secret, &bound).ok_or_else(tampered)?;
         let secret = std::str::from_utf8(&secret).map_err(|_| tampered())?;
-        // To the minute: a disk write for every request would cost more than the request.
-        if row
-            .last_used
-            .is_none_or(|t| now.since(t) >= Duration::from_secs(60))
-        {
-            let sql = "UPDATE credentials SET last_used = ?2 WHERE provider = ?1";
-            let _ = db.execute(sql, params![provider.as_str(), now.as_nanos()]);
+        let noted = row.last_used;
+        if noted.is_none_or(|t| now.since(t) >= NOTED_EVERY) {
+            note_use(&db.conn, &row.id, now);
         }
         Ok(Some(Secret::new(secret)))
     }
 
     /// What is stored.
     pub fn list(&self) -> Result<Vec<CredentialInfo>, VaultError> {
-        let db = self.lock();
+        let db = self.lock()?;
         let sql = "SELECT provider, kind, fingerprint, origin, created, last_used FROM credentials ORDER BY provider";
         let listed = db
+            .conn
             .prepare_cached(sql)
             .and_then(|mut query| query.query_map([], info_of)?.collect::<Result<Vec<_>, _>>());
-        Ok(listed
-            .map_err(|e| self.failed(e))?
-            .into_iter()
-            .flatten()
-            .collect())
+        Ok(listed.map_err(db.failed())?.into_iter().flatten().collect())
     }
 
     /// Removes a credential; false when there was none. Needs no key: what is sealed can be thrown
     /// away by whoever lost the key.
     pub fn remove(&self, provider: ProviderName) -> Result<bool, VaultError> {
         let sql = "DELETE FROM credentials WHERE provider = ?1";
-        let db = self.lock();
+        let db = self.lock()?;
         let removed = db
+            .conn
             .execute(sql, [provider.as_str()])
-            .map_err(|e| self.failed(e))?;
+            .map_err(db.failed())?;
+        forget(&db.conn);
         Ok(removed > 0)
     }
 
-    /// Removes every credential, and looks whether that worked.
+    /// Removes every credential, and looks whether that worked. Needs no key.
     pub fn remove_all(&self) -> Result<Vec<ProviderName>, VaultError> {
         let before = self.list()?;
-        let db = self.lock();
-        // With nothing left to open, the next credential may begin with a new key.
-        let deleted =
-            db.execute_batch("BEGIN; DELETE FROM credentials; DELETE FROM key_check; COMMIT");
-        let left = db.query_row("SELECT count(*) FROM credentials", [], |r| {
-            r.get::<_, i64>(0)
-        });
-        drop(db);
-        match (deleted, left) {
-            (Ok(()), Ok(0)) => Ok(before.into_iter().map(|info| info.provider).collect()),
-            (Err(error), _) | (_, Err(error)) => {
-                let names = before
-                    .iter()
-                    .map(|i| i.provider.as_str())
-                    .collect::<Vec<_>>();
-                Err(VaultError::Remains(format!(
-                    "{} ({error})",
-                    names.join(", ")
-                )))
-            }
+        let mut db = self.lock()?;
+        let deleted = (|| {
+            let tx = db
+                .conn
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute("DELETE FROM credentials", [])?;
+            // With nothing left to open, the next credential may begin with a new key.
+            tx.execute("DELETE FROM key_check", [])?;
+            tx.commit()
+        })();
+        forget(&db.conn);
+        let names: Vec<_> = before.into_iter().map(|info| info.provider).collect();
+        match (deleted, count(&db)) {
+            (Ok(()), Ok(0)) => Ok(names),
             (Ok(()), Ok(left)) => Err(VaultError::Remains(format!("{left} of them"))),
+            (Err(why), _) => Err(remains(&names, &why)),
+            (_, Err(why)) => Err(remains(&names, &why)),
         }
     }
 
     /// Whether credentials can be read: true also while there are none.
     pub fn check(&self) -> Result<(), VaultError> {
-        let db = self.lock();
-        let count = db.query_row("SELECT count(*) FROM credentials", [], |r| {
-            r.get::<_, i64>(0)
-        });
-        if count.map_err(|e| self.failed(e))? == 0 {
+        let db = self.lock()?;
+        if count(&db)? == 0 {
             return Ok(());
         }
         self.master(&db, false).map(|_| ())
     }
 
+    /// The fingerprint a secret would be listed with.
+    pub fn fingerprint(&self, secret: &Secret) -> Result<String, VaultError> {
+        let db = self.lock()?;
+        Ok(fingerprint(&self.master(&db, true)?, secret))
+    }
+
     /// The master key, checked against the store. Only the first credential ever stored may make
     /// one: a store whose key is gone stays locked.
-    fn master(&self, db: &Connection, may_make: bool) -> Result<Key, VaultError> {
-        let sql = "SELECT sealed FROM key_check WHERE one = 1";
-        let checked = db.query_row(sql, [], |r| r.get::<_, Vec<u8>>(0)).optional();
-        let checked = checked.map_err(|e| self.failed(e))?;
-        let key = self.find_key(may_make && checked.is_none())?;
-        match checked {
-            Some(sealed) if unseal(&key, &sealed, b"clawdbot vault").is_some() => Ok(key),
-            Some(_) => Err(VaultError::Locked(
-                "the key is not the one this vault was sealed with; restore that key, or start anew with: clawdbot models auth reset --all".to_owned(),
-            )),
-            None => {
-                let sealed = seal(&key, b"this key", b"clawdbot vault")?;
-                let sql = "INSERT INTO key_check (one, sealed) VALUES (1, ?1)";
-                db.execute(sql, [sealed]).map_err(|e| self.failed(e))?;
-                Ok(key)
+    fn master(&self, db: &Database, may_make: bool) -> Result<Key, VaultError> {
+        let read_mark = || {
+            let sql = "SELECT sealed FROM key_check WHERE one = 1";
+            let mark = db.conn.query_row(sql, [], |r| r.get::<_, Vec<u8>>(0));
+            mark.optional().map_err(db.failed())
+        };
+        let mut mark = read_mark()?;
+        if mark.is_none() && count(db)? > 0 {
+            return Err(db.damaged("the mark of its key is gone").into());
+        }
+        let key = self.find_key(may_make && mark.is_none())?;
+        if mark.is_none() && may_make {
+            let sealed = seal(&key, b"this key", b"clawdbot vault")?;
+            // Another process may be storing its first credential, too: one mark stays, and is looked at.
+            let sql = "INSERT OR IGNORE INTO key_check (one, sealed) VALUES (1, ?1)";
+            db.conn.execute(sql, [sealed]).map_err(db.failed())?;
+            mark = read_mark()?;
+        }
+        match mark {
+            Some(sealed) if unseal(&key, &sealed, b"clawdbot vault").is_none() => {
+                Err(VaultError::Locked(
+                    "the key is not the one this vault was sealed with; restore that key, or start anew with: clawdbot models auth reset --all".to_owned(),
+                ))
             }
+            Some(_) | None => Ok(key),
         }
     }
 
@@ -315,7 +321,13 @@ impl Vault {
         for source in &self.sources {
             let (KeySource::Provided(path) | KeySource::Demanded(path) | KeySource::Own(path)) =
                 source;
-            if let Some(key) = files::read_key(path)? {
+            let readers = match source {
+                KeySource::Provided(_) => Readers::Anyone,
+                KeySource::Demanded(_) | KeySource::Own(_) => Readers::Owner,
+            };
+            // A key that is there and cannot be used is not passed over for the next one.
+            let key = files::read_key_of(path, readers);
+            if let Some(key) = key.map_err(|e| VaultError::Locked(e.to_string()))? {
                 return Ok(key);
             }
             match source {
@@ -344,17 +356,46 @@ impl Vault {
         Err(VaultError::Locked("no key source holds a key".to_owned()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.db.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failed(&self, source: rusqlite::Error) -> VaultError {
-        AuthError::Store {
-            path: self.path.clone(),
-            source,
+    /// The store; opened anew when another file has taken its name.
+    fn lock(&self) -> Result<MutexGuard<'_, Database>, VaultError> {
+        let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        if db.still_in_place().is_err() {
+            *db = Database::open(&self.path, Durability::Full)?;
         }
-        .into()
+        Ok(db)
     }
+}
+
+/// Nobody waits for this note: not for the disk, and not for another process that is writing. What
+/// cannot be noted now is noted with a later use.
+fn note_use(conn: &Connection, id: &str, now: UnixTime) {
+    let note = || {
+        conn.execute_batch("PRAGMA synchronous = OFF")?;
+        conn.busy_timeout(Duration::ZERO)?;
+        let sql = "UPDATE credentials SET last_used = ?2 WHERE id = ?1";
+        conn.execute(sql, params![id, now.as_nanos()])
+    };
+    let _ = note();
+    // The next change is a durable one again, or is not made.
+    let _ = conn.busy_timeout(database::BUSY);
+    let _ = conn.execute_batch("PRAGMA synchronous = FULL");
+}
+
+/// Takes what was removed out of the write-ahead log too. While another process reads, that is left to
+/// its own next checkpoint; what lies there is sealed.
+fn forget(conn: &Connection) {
+    let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+}
+
+fn remains(names: &[ProviderName], why: &dyn std::fmt::Display) -> VaultError {
+    let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
+    VaultError::Remains(format!("{} ({why})", names.join(", ")))
+}
+
+fn count(db: &Database) -> Result<i64, AuthError> {
+    let sql = "SELECT count(*) FROM credentials";
+    let count = db.conn.query_row(sql, [], |row| row.get(0));
+    count.map_err(db.failed())
 }
 
 struct Sealed {
@@ -431,15 +472,9 @@ fn unseal(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Zeroizing<Vec<u8>>> 
 
 /// Keyed, so that a fingerprint cannot be tried against a list of leaked keys.
 fn fingerprint(master: &Key, secret: &Secret) -> String {
-    use hmac::{Hmac, Mac};
-    let Ok(mut mac) = <Hmac<sha2::Sha256> as Mac>::new_from_slice(master.as_ref()) else {
-        return String::new();
-    };
-    mac.update(b"fingerprint");
-    mac.update(secret.expose().as_bytes());
-    let mut text = hex(&mac.finalize().into_bytes());
-    text.truncate(12);
-    text
+    let parts = [secret.expose().as_bytes()];
+    let tag = Keyed::new(master).tag("clawdbot fingerprint 1", &parts);
+    hex(&tag).chars().take(12).collect()
 }
 
 fn check_secret(secret: &Secret) -> Result<(), VaultError> {

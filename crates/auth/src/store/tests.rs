@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Authenticator, operator};
+use clawdbot_domain::ScopeSet;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -23,6 +24,21 @@ fn later(secs: u64) -> UnixTime {
     T0.plus(Duration::from_secs(secs))
 }
 
+fn redeem(store: &TokenStore, setup: &Secret, now: UnixTime) -> Result<(), Rejected> {
+    let redeemed = store.redeem_setup(setup.expose(), "admin", TokenEnv::Prod, now);
+    redeemed.map(|_| ())
+}
+
+fn opened(home: &TempDir) -> Result<TokenStore, AuthError> {
+    TokenStore::open(&home.path().join("state"), &home.path().join("secrets"))
+}
+
+/// What an attacker does who can write the database but not read the pepper.
+fn tamper(home: &TempDir, sql: &str) {
+    let db = rusqlite::Connection::open(home.path().join("state/tokens.db")).unwrap();
+    assert!(db.execute(sql, []).unwrap() > 0, "{sql}");
+}
+
 #[test]
 fn a_token_works_until_it_expires_and_not_a_moment_longer() {
     let home = TempDir::new().unwrap();
@@ -43,10 +59,10 @@ fn a_revoke_in_one_process_holds_in_the_other_at_once() {
     let (here, there) = (store(&home), store(&home));
     let (token, info) = here.create(&new("ci"), T0).unwrap();
     assert!(there.check(token.expose(), T0).is_ok());
-    assert!(there.still_valid(&info.id, T0));
+    assert!(there.still_valid(&info.id, TokenEnv::Prod, T0));
     here.revoke(&info.id, T0).unwrap();
     assert_eq!(there.check(token.expose(), T0), Err(Rejected::Revoked));
-    assert!(!there.still_valid(&info.id, T0));
+    assert!(!there.still_valid(&info.id, TokenEnv::Prod, T0));
 }
 
 #[test]
@@ -56,7 +72,7 @@ fn writing_last_use_does_not_bring_a_revoked_token_back() {
     let (token, info) = here.create(&new("ci"), T0).unwrap();
     there.check(token.expose(), T0).unwrap();
     here.revoke(&info.id, T0).unwrap();
-    there.write_uses(later(1)).unwrap();
+    there.usage.write_down().unwrap();
     for store in [&here, &there] {
         assert_eq!(
             store.check(token.expose(), later(2)),
@@ -127,23 +143,61 @@ fn a_setup_token_is_traded_once_however_many_try_at_once() {
 }
 
 #[test]
-fn a_setup_token_is_over_after_a_quarter_of_an_hour_or_when_the_clock_went_back() {
+fn a_setup_token_is_over_after_a_quarter_of_an_hour() {
     let home = TempDir::new().unwrap();
     let store = store(&home);
     let (setup, expires) = store.create_setup(T0).unwrap();
     assert_eq!(expires, later(900));
-    let redeem = |now| {
-        store
-            .redeem_setup(setup.expose(), "admin", TokenEnv::Prod, now)
-            .map(|_| ())
-    };
+    assert_eq!(redeem(&store, &setup, later(900)), Err(Rejected::Expired));
+    let (setup, _) = store.create_setup(later(900)).unwrap();
+    assert_eq!(redeem(&store, &setup, later(1799)), Ok(()));
+    assert_eq!(redeem(&store, &setup, later(1799)), Err(Rejected::Spent));
+}
+
+#[test]
+fn setting_the_clock_back_does_not_make_a_quarter_of_an_hour_longer() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    let (setup, _) = store.create_setup(T0).unwrap();
+    let before = UnixTime::from_secs(T0.as_secs() - 1);
+    assert_eq!(redeem(&store, &setup, before), Err(Rejected::ClockSetBack));
+    assert_eq!(redeem(&store, &setup, later(900)), Err(Rejected::Expired));
+    // It was seen to be over, so no earlier time is believed any more.
     assert_eq!(
-        redeem(UnixTime::from_secs(T0.as_secs() - 1)),
-        Err(Rejected::NotYet)
+        redeem(&store, &setup, later(60)),
+        Err(Rejected::ClockSetBack)
     );
-    assert_eq!(redeem(later(900)), Err(Rejected::Expired));
-    assert_eq!(redeem(later(899)), Ok(()));
-    assert_eq!(redeem(later(899)), Err(Rejected::Spent));
+    // A new one works by the clock as it is now.
+    let (setup, _) = store.create_setup(later(60)).unwrap();
+    assert_eq!(redeem(&store, &setup, later(61)), Ok(()));
+}
+
+#[test]
+fn a_new_setup_token_ends_the_one_before() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    let (first, _) = store.create_setup(T0).unwrap();
+    let (second, _) = store.create_setup(T0).unwrap();
+    assert_eq!(redeem(&store, &first, T0), Err(Rejected::Unknown));
+    assert_eq!(redeem(&store, &second, T0), Ok(()));
+}
+
+#[test]
+fn a_setup_token_stays_spent_after_a_restart() {
+    let home = TempDir::new().unwrap();
+    let (setup, _) = store(&home).create_setup(T0).unwrap();
+    assert_eq!(redeem(&store(&home), &setup, T0), Ok(()));
+    assert_eq!(redeem(&store(&home), &setup, T0), Err(Rejected::Spent));
+}
+
+#[test]
+fn a_name_no_token_can_have_does_not_spend_the_setup_token() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    let (setup, _) = store.create_setup(T0).unwrap();
+    let odd = store.redeem_setup(setup.expose(), "a\nb", TokenEnv::Prod, T0);
+    assert!(matches!(odd, Err(Rejected::BadName(_))));
+    assert_eq!(redeem(&store, &setup, T0), Ok(()));
 }
 
 #[test]
@@ -262,7 +316,7 @@ fn a_store_that_is_no_database_is_an_error_and_left_alone() {
     )
     .unwrap();
     let opened = TokenStore::open(&home.path().join("state"), &home.path().join("secrets"));
-    assert!(matches!(opened, Err(AuthError::Store { .. })));
+    assert!(matches!(opened, Err(AuthError::Damaged { .. })));
     assert!(std::fs::read(&db).unwrap().starts_with(b"not a database"));
 }
 
@@ -309,4 +363,262 @@ fn odd_names_and_empty_scopes_are_refused() {
             )
             .is_err()
     );
+}
+
+#[test]
+fn garbage_is_refused_without_asking_the_store() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    let (token, _) = store.create(&new("ci"), T0).unwrap();
+    // With the store gone, whatever is asked of it fails: garbage never gets that far.
+    std::fs::remove_file(home.path().join("state/tokens.db")).unwrap();
+    let mut garbage = token.expose().to_owned();
+    garbage.pop();
+    garbage.push('_');
+    assert_eq!(store.check(&garbage, T0), Err(Rejected::Malformed));
+    let asked = store.check(token.expose(), T0);
+    assert!(matches!(asked, Err(Rejected::StoreFailed(_))), "{asked:?}");
+}
+
+#[test]
+fn a_store_that_is_replaced_under_a_gateway_vouches_for_nobody() {
+    let (home, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let gateway = store(&home);
+    let (token, info) = gateway.create(&new("ci"), T0).unwrap();
+    store(&other).create(&new("theirs"), T0).unwrap();
+    let db = "state/tokens.db";
+    std::fs::rename(other.path().join(db), home.path().join(db)).unwrap();
+    let asked = gateway.check(token.expose(), T0);
+    assert!(matches!(asked, Err(Rejected::StoreFailed(_))), "{asked:?}");
+    assert!(!gateway.still_valid(&info.id, TokenEnv::Prod, T0));
+    assert!(matches!(
+        gateway.revoke(&info.id, T0),
+        Err(AuthError::Replaced(_))
+    ));
+}
+
+#[test]
+fn whoever_writes_the_database_cannot_widen_a_token() {
+    for change in [
+        "UPDATE tokens SET scopes = 'chat,tools,read,audit,admin'",
+        "UPDATE tokens SET env = 'dev'",
+        "UPDATE tokens SET expires = expires + 1",
+        "UPDATE tokens SET id = 'aaaaaaaaaaaa'",
+        "UPDATE tokens SET tag = zeroblob(32)",
+    ] {
+        let home = TempDir::new().unwrap();
+        let store = store(&home);
+        let (token, _) = store.create(&new("ci"), T0).unwrap();
+        assert!(store.check(token.expose(), T0).is_ok());
+        tamper(&home, change);
+        assert_eq!(
+            store.check(token.expose(), T0),
+            Err(Rejected::Unknown),
+            "{change}"
+        );
+    }
+}
+
+#[test]
+fn a_copied_hash_does_not_make_a_token_of_another_id() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    let (mine, _) = store.create(&new("mine"), T0).unwrap();
+    store.create(&new("other"), T0).unwrap();
+    tamper(
+        &home,
+        "UPDATE tokens SET tag = (SELECT tag FROM tokens WHERE name = 'other') WHERE name = 'mine'",
+    );
+    assert_eq!(store.check(mine.expose(), T0), Err(Rejected::Unknown));
+}
+
+#[test]
+fn a_token_is_nothing_until_it_is_kept() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    let draft = store.draft(&new("ci"), T0).unwrap();
+    let announced = draft.info();
+    assert_eq!(store.list(T0).unwrap(), []);
+    let (token, info) = store.keep(draft).unwrap();
+    assert_eq!(info, announced);
+    assert_eq!(store.check(token.expose(), T0).unwrap().token, info.id);
+}
+
+#[test]
+fn a_token_that_is_over_or_replaced_has_no_successor() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    let hour = Duration::from_secs(3600);
+    let (_, revoked) = store.create(&new("revoked"), T0).unwrap();
+    store.revoke(&revoked.id, T0).unwrap();
+    let (_, replaced) = store.create(&new("replaced"), T0).unwrap();
+    let (_, fresh) = store.rotate(&replaced.id, hour, T0).unwrap();
+    assert_eq!(
+        store.find(&replaced.id).unwrap().replaced_by,
+        Some(fresh.id)
+    );
+    for id in [&revoked.id, &replaced.id] {
+        let again = store.rotate(id, hour, T0);
+        assert!(matches!(again, Err(AuthError::NotLive(_))), "{again:?}");
+    }
+}
+
+#[test]
+fn a_token_that_was_revoked_while_its_successor_was_announced_gets_none() {
+    let home = TempDir::new().unwrap();
+    let (here, there) = (store(&home), store(&home));
+    let (_, old) = here.create(&new("ci"), T0).unwrap();
+    let draft = here.draft_rotation(&old.id, Duration::ZERO, T0).unwrap();
+    there.revoke(&old.id, T0).unwrap();
+    assert!(matches!(here.keep(draft), Err(AuthError::NotLive(_))));
+    assert_eq!(here.list(T0).unwrap().len(), 1);
+}
+
+#[test]
+fn a_store_that_was_cut_short_is_an_error_and_left_alone() {
+    for keep in [0, 100, 4096] {
+        let home = TempDir::new().unwrap();
+        store(&home).create(&new("ci"), T0).unwrap();
+        let db = home.path().join("state/tokens.db");
+        let file = std::fs::File::options().write(true).open(&db).unwrap();
+        file.set_len(keep).unwrap();
+        let opened = opened(&home);
+        assert!(
+            matches!(opened, Err(AuthError::Damaged { .. })),
+            "{keep}: {opened:?}"
+        );
+        assert_eq!(std::fs::metadata(&db).unwrap().len(), keep);
+    }
+}
+
+#[test]
+fn another_pepper_locks_the_store() {
+    let home = TempDir::new().unwrap();
+    drop(store(&home));
+    let pepper = home.path().join("secrets/pepper");
+    files::replace(&pepper, files::new_key_text().unwrap().as_bytes()).unwrap();
+    let opened = opened(&home);
+    assert!(
+        matches!(opened, Err(AuthError::Locked { .. })),
+        "{opened:?}"
+    );
+}
+
+#[test]
+fn stores_that_are_made_at_once_are_one_store() {
+    let home = TempDir::new().unwrap();
+    let make = |n: usize| {
+        let home = &home;
+        move || {
+            let name = format!("n{n}");
+            store(home).create(&new(&name), T0).unwrap().0
+        }
+    };
+    let tokens: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|n| scope.spawn(make(n))).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    let store = store(&home);
+    for token in tokens {
+        assert!(store.check(token.expose(), T0).is_ok());
+    }
+    let left = std::fs::read_dir(home.path().join("state")).unwrap();
+    let left = left.map(|e| e.unwrap().file_name().into_string().unwrap());
+    let odd: Vec<_> = left.filter(|n| !n.starts_with("tokens.db")).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+}
+
+#[test]
+fn the_side_files_of_an_open_store_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    store.create(&new("ci"), T0).unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(home.path().join("state")).unwrap() {
+        let path = entry.unwrap().path();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", path.display());
+        seen += 1;
+    }
+    // The database, its log, its shared memory.
+    assert_eq!(seen, 3);
+}
+
+#[test]
+fn the_last_use_outlives_the_process_that_saw_it() {
+    let home = TempDir::new().unwrap();
+    let (token, info) = store(&home).create(&new("ci"), T0).unwrap();
+    let gateway = store(&home);
+    gateway.check(token.expose(), later(5)).unwrap();
+    // Within the minute nothing is noted again.
+    gateway.check(token.expose(), later(64)).unwrap();
+    drop(gateway);
+    let found = store(&home).find(&info.id).unwrap();
+    assert_eq!(found.last_used, Some(later(5)));
+}
+
+#[test]
+fn there_is_a_cap_on_tokens() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    store.create(&new("first"), T0).unwrap();
+    tamper(
+        &home,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+         INSERT INTO tokens (id, tag, name, scopes, env, created, expires, operator)
+         SELECT 'n' || i, zeroblob(32), name, scopes, env, created, expires, 0 FROM n, tokens",
+    );
+    let more = store.create(&new("more"), T0);
+    assert!(matches!(more, Err(AuthError::TooMany(MAX_TOKENS))));
+    // What is over for half a year makes room.
+    let later = later(300 * 86_400);
+    store.create(&new("more"), later).unwrap();
+    assert_eq!(store.list(later).unwrap().len(), 1);
+}
+
+#[test]
+fn a_new_operators_token_ends_the_old_one() {
+    let home = TempDir::new().unwrap();
+    let (store, secrets) = (store(&home), home.path().join("secrets"));
+    let old = operator::ensure(&store, &secrets, TokenEnv::Prod, T0).unwrap();
+    let users = NewToken {
+        scopes: ScopeSet::ALL,
+        ..new("operator")
+    };
+    let (users, _) = store.create(&users, T0).unwrap();
+    std::fs::remove_file(secrets.join("operator.token")).unwrap();
+    let fresh = operator::ensure(&store, &secrets, TokenEnv::Prod, T0).unwrap();
+    assert_eq!(store.check(old.expose(), T0), Err(Rejected::Revoked));
+    assert!(store.check(fresh.expose(), T0).is_ok());
+    // Somebody's own token of the same name is not the operator's.
+    assert!(store.check(users.expose(), T0).is_ok());
+}
+
+#[test]
+fn an_operators_token_that_was_revoked_or_is_soon_over_is_made_anew() {
+    let home = TempDir::new().unwrap();
+    let (store, secrets) = (store(&home), home.path().join("secrets"));
+    let ensure = |now| operator::ensure(&store, &secrets, TokenEnv::Prod, now).unwrap();
+    let first = ensure(T0);
+    let id = store.recognise(first.expose()).unwrap().id;
+    store.revoke(&id, T0).unwrap();
+    let second = ensure(T0);
+    assert_ne!(second, first);
+    assert_eq!(ensure(later(80 * 86_400)), second);
+    assert_ne!(ensure(later(84 * 86_400)), second);
+}
+
+#[test]
+fn operators_tokens_made_at_once_are_one_token() {
+    let home = TempDir::new().unwrap();
+    let secrets = home.path().join("secrets");
+    drop(store(&home));
+    let ensure = || operator::ensure(&store(&home), &secrets, TokenEnv::Prod, T0).unwrap();
+    let tokens: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6).map(|_| scope.spawn(ensure)).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert!(tokens.windows(2).all(|pair| pair[0] == pair[1]));
+    assert!(store(&home).check(tokens[0].expose(), T0).is_ok());
 }

@@ -81,7 +81,7 @@ fn the_secret_is_nowhere_on_disk() {
 fn a_sealed_record_moved_to_another_provider_or_origin_does_not_open() {
     let home = TempDir::new().unwrap();
     let vault = filled(&home);
-    let change = |sql: &str| vault.lock().execute(sql, []).unwrap();
+    let change = |sql: &str| vault.lock().unwrap().conn.execute(sql, []).unwrap();
     change("UPDATE credentials SET origin = 'https://evil.example'");
     let asked = vault.secret_for(ProviderName::OpenAi, &origin("https://evil.example"), T0);
     assert!(matches!(
@@ -214,4 +214,147 @@ fn a_list_tells_them_apart_and_gives_nothing_away() {
     );
     assert_eq!((info.last_used, info.fingerprint.len()), (Some(T0), 12));
     assert!(!format!("{listed:?}").contains("canary"));
+}
+
+#[test]
+fn a_vault_that_was_cut_short_is_an_error_and_left_alone() {
+    for keep in [0, 100, 4096] {
+        let home = TempDir::new().unwrap();
+        drop(filled(&home));
+        let db = home.path().join("state/vault.db");
+        let file = std::fs::File::options().write(true).open(&db).unwrap();
+        file.set_len(keep).unwrap();
+        let own = KeySource::Own(home.path().join("vault.key"));
+        let opened = Vault::open_with(&home.path().join("state"), vec![own]);
+        assert!(
+            matches!(opened, Err(VaultError::Store(AuthError::Damaged { .. }))),
+            "{keep}"
+        );
+        assert_eq!(std::fs::metadata(&db).unwrap().len(), keep);
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_locks_the_vault_unless_it_was_mounted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = TempDir::new().unwrap();
+    let vault = filled(&home);
+    let key = home.path().join("vault.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(matches!(vault.check(), Err(VaultError::Locked(_))));
+    for (source, opens) in [
+        (KeySource::Demanded(key.clone()), false),
+        (KeySource::Provided(key), true),
+    ] {
+        let vault = Vault::open_with(&home.path().join("state"), vec![source]).unwrap();
+        assert_eq!(vault.check().is_ok(), opens);
+    }
+}
+
+#[test]
+fn a_mounted_text_that_is_no_key_is_not_passed_over_for_our_own() {
+    let home = TempDir::new().unwrap();
+    drop(filled(&home));
+    let mounted = home.path().join("mounted");
+    std::fs::write(&mounted, "password\n").unwrap();
+    let sources = vec![
+        KeySource::Provided(mounted),
+        KeySource::Own(home.path().join("vault.key")),
+    ];
+    let vault = Vault::open_with(&home.path().join("state"), sources).unwrap();
+    assert!(matches!(vault.check(), Err(VaultError::Locked(_))));
+}
+
+#[test]
+fn a_vault_whose_key_mark_was_cut_out_takes_no_other_key() {
+    let home = TempDir::new().unwrap();
+    let vault = filled(&home);
+    let cut = "DELETE FROM key_check";
+    vault.lock().unwrap().conn.execute(cut, []).unwrap();
+    let put = vault.put(
+        ProviderName::Vllm,
+        CredentialKind::ApiKey,
+        &openai(),
+        &Secret::new("sk-other"),
+        T0,
+    );
+    assert!(matches!(
+        put,
+        Err(VaultError::Store(AuthError::Damaged { .. }))
+    ));
+}
+
+#[test]
+fn the_key_that_was_put_back_opens_the_vault_without_a_restart() {
+    let home = TempDir::new().unwrap();
+    let vault = filled(&home);
+    let key = home.path().join("vault.key");
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    assert!(vault.check().is_err());
+    files::replace(&key, &kept).unwrap();
+    let secret = vault.secret_for(ProviderName::OpenAi, &openai(), T0);
+    assert_eq!(secret.unwrap(), Some(Secret::new(CANARY)));
+}
+
+#[test]
+fn first_credentials_stored_at_once_share_one_key() {
+    let home = TempDir::new().unwrap();
+    drop(vault(&home));
+    let providers = [
+        ProviderName::OpenAi,
+        ProviderName::Anthropic,
+        ProviderName::OpenRouter,
+        ProviderName::Vllm,
+    ];
+    std::thread::scope(|scope| {
+        for provider in providers {
+            let vault = vault(&home);
+            scope.spawn(move || {
+                let secret = Secret::new(CANARY);
+                vault
+                    .put(provider, CredentialKind::ApiKey, &openai(), &secret, T0)
+                    .unwrap();
+            });
+        }
+    });
+    for provider in providers {
+        let secret = vault(&home).secret_for(provider, &openai(), T0).unwrap();
+        assert_eq!(secret, Some(Secret::new(CANARY)));
+    }
+}
+
+#[test]
+fn a_reset_in_one_process_holds_in_the_other_at_once() {
+    let home = TempDir::new().unwrap();
+    let (gateway, command) = (filled(&home), vault(&home));
+    assert!(command.remove(ProviderName::OpenAi).unwrap());
+    let secret = gateway.secret_for(ProviderName::OpenAi, &openai(), T0);
+    assert_eq!(secret.unwrap(), None);
+    assert!(!command.remove(ProviderName::OpenAi).unwrap());
+}
+
+#[test]
+fn sealed_halves_of_two_records_do_not_fit_together() {
+    let home = TempDir::new().unwrap();
+    let vault = filled(&home);
+    let other = Secret::new("sk-of-another-one");
+    vault
+        .put(
+            ProviderName::Vllm,
+            CredentialKind::ApiKey,
+            &openai(),
+            &other,
+            T0,
+        )
+        .unwrap();
+    for half in ["sealed", "sealed_key", "sealed, sealed_key"] {
+        let swap = format!(
+            "UPDATE credentials SET ({half}) = \
+             (SELECT {half} FROM credentials WHERE provider = 'vllm') WHERE provider = 'openai'"
+        );
+        vault.lock().unwrap().conn.execute(&swap, []).unwrap();
+        let asked = vault.secret_for(ProviderName::OpenAi, &openai(), T0);
+        assert!(matches!(asked, Err(VaultError::Tampered(_))), "{half}");
+    }
 }

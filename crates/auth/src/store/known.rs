@@ -1,0 +1,134 @@
+//! The tokens in memory, as fresh as the file.
+//!
+//! Every request asks SQLite's `data_version`, which changes when any other connection commits, so a
+//! revocation by another process holds for the very next request. The connection here never writes:
+//! what this process writes comes from another one, too, and is seen in the same way.
+
+use super::row::{self, Row};
+use super::usage;
+use crate::database::{Database, Durability};
+use crate::error::AuthError;
+use clawdbot_domain::{Principal, ScopeSet, TokenEnv, TokenId, UnixTime};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// A token, and when its use was last noted.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) row: Row,
+    /// Who it is; made once, since every request needs it.
+    pub(super) principal: Principal,
+    noted: AtomicI64,
+}
+
+impl Entry {
+    fn new(row: Row) -> Self {
+        let noted = row.last_used.map_or(i64::MIN, UnixTime::as_nanos);
+        let principal = Principal {
+            token: row.id.clone(),
+            name: Arc::clone(&row.name),
+            scopes: row.scopes,
+            env: row.env,
+        };
+        Self {
+            row,
+            principal,
+            noted: AtomicI64::new(noted),
+        }
+    }
+
+    /// True once in a while: when the use of this token is to be noted.
+    pub(super) fn is_due(&self, now: UnixTime) -> bool {
+        let noted = self.noted.load(Ordering::Relaxed);
+        // One of several requests at once wins; a clock that went back notes nothing.
+        now.as_nanos().saturating_sub(noted) >= usage::EVERY_NANOS
+            && self
+                .noted
+                .compare_exchange(noted, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+/// All tokens at one moment.
+#[derive(Debug)]
+pub(super) struct Known {
+    by_id: HashMap<TokenId, Entry>,
+    decoy: Entry,
+}
+
+impl Known {
+    fn new(rows: Vec<Row>) -> Self {
+        let entry = |row: Row| (row.id.clone(), Entry::new(row));
+        Self {
+            by_id: rows.into_iter().map(entry).collect(),
+            decoy: Entry::new(decoy()),
+        }
+    }
+
+    /// The token with this id, or a stand-in that matches nothing and takes as long to compare.
+    pub(super) fn get_or_decoy(&self, id: &TokenId) -> (&Entry, bool) {
+        self.get(id)
+            .map_or((&self.decoy, false), |entry| (entry, true))
+    }
+
+    /// The token with this id.
+    pub(super) fn get(&self, id: &TokenId) -> Option<&Entry> {
+        self.by_id.get(id)
+    }
+}
+
+fn decoy() -> Row {
+    Row {
+        id: TokenId::new("aaaaaaaaaaaa"),
+        tag: [0; 32],
+        name: "".into(),
+        scopes: ScopeSet::NONE,
+        env: TokenEnv::Prod,
+        created: UnixTime::from_nanos(0),
+        expires: UnixTime::from_nanos(0),
+        operator: false,
+        last_used: None,
+        revoked: None,
+        replaced_by: None,
+        grace_until: None,
+    }
+}
+
+/// Sees changes.
+#[derive(Debug)]
+pub(super) struct Watch {
+    db: Database,
+    version: i64,
+    known: Arc<Known>,
+}
+
+impl Watch {
+    pub(super) fn open(path: &Path) -> Result<Self, AuthError> {
+        let db = Database::open(path, Durability::Full)?;
+        let version = version(&db)?;
+        let known = Arc::new(Known::new(row::all(&db)?));
+        Ok(Self { db, version, known })
+    }
+
+    /// What is in force now.
+    pub(super) fn current(&mut self) -> Result<Arc<Known>, AuthError> {
+        self.db.still_in_place()?;
+        // First the version, then the rows: a change in between is taken in once more next time.
+        let version = version(&self.db)?;
+        if version != self.version {
+            self.known = Arc::new(Known::new(row::all(&self.db)?));
+            self.version = version;
+        }
+        Ok(Arc::clone(&self.known))
+    }
+}
+
+fn version(db: &Database) -> Result<i64, AuthError> {
+    let ask = || {
+        let mut statement = db.conn.prepare_cached("PRAGMA data_version")?;
+        statement.query_row([], |row| row.get(0))
+    };
+    ask().map_err(db.failed())
+}

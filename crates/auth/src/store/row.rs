@@ -1,0 +1,189 @@
+//! One token as it is kept, and as it is shown.
+
+use crate::database::Database;
+use crate::error::{AuthError, Rejected};
+use crate::keyed::Keyed;
+use clawdbot_domain::{ScopeSet, TokenEnv, TokenId, UnixTime};
+use rusqlite::{OptionalExtension as _, Transaction, params, types::Type};
+use std::sync::Arc;
+
+const PURPOSE: &str = "clawdbot token 1";
+const COLUMNS: &str = "id, tag, name, scopes, env, created, expires, operator, last_used, revoked, \
+                       replaced_by, grace_until";
+
+/// A token as it is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: TokenId,
+    pub(super) tag: [u8; 32],
+    pub(super) name: Arc<str>,
+    pub(super) scopes: ScopeSet,
+    pub(super) env: TokenEnv,
+    pub(super) created: UnixTime,
+    pub(super) expires: UnixTime,
+    pub(super) operator: bool,
+    pub(super) last_used: Option<UnixTime>,
+    pub(super) revoked: Option<UnixTime>,
+    pub(super) replaced_by: Option<TokenId>,
+    pub(super) grace_until: Option<UnixTime>,
+}
+
+/// What is known of a token; never its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Its public id.
+    pub id: TokenId,
+    /// What people call it.
+    pub name: String,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// Which gateways take it.
+    pub env: TokenEnv,
+    /// When it was made.
+    pub created: UnixTime,
+    /// From when on it no longer counts: its own end, or that of its grace when it was replaced.
+    pub expires: UnixTime,
+    /// When it was last used, to the minute.
+    pub last_used: Option<UnixTime>,
+    /// Since when it is revoked.
+    pub revoked: Option<UnixTime>,
+    /// The token that took its place.
+    pub replaced_by: Option<TokenId>,
+}
+
+impl TokenInfo {
+    /// True when it counts.
+    pub fn is_live(&self, now: UnixTime) -> bool {
+        self.revoked.is_none() && now < self.expires
+    }
+
+    /// When it stopped counting, or will.
+    pub(super) fn ended(&self) -> UnixTime {
+        self.revoked
+            .map_or(self.expires, |revoked| revoked.min(self.expires))
+    }
+}
+
+impl Row {
+    /// The keyed hash over the token's text and over what it may do, and until when.
+    pub(super) fn tag_of(&self, keyed: &Keyed, text: &str) -> [u8; 32] {
+        self.over(text, |parts| keyed.tag(PURPOSE, parts))
+    }
+
+    /// True when this is the token's text and nobody changed what it may do.
+    pub(super) fn is_genuine(&self, keyed: &Keyed, text: &str) -> bool {
+        self.over(text, |parts| keyed.matches(PURPOSE, parts, &self.tag))
+    }
+
+    fn over<T>(&self, text: &str, hash: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let scopes = self.scopes.iter().fold(0_u8, |bits, s| bits | 1 << s as u8);
+        hash(&[
+            text.as_bytes(),
+            self.id.as_str().as_bytes(),
+            self.env.as_str().as_bytes(),
+            &[scopes],
+            &self.expires.as_nanos().to_le_bytes(),
+        ])
+    }
+
+    /// Whether the token counts at this moment, and why not.
+    pub(super) fn in_force(&self, now: UnixTime) -> Result<(), Rejected> {
+        if self.revoked.is_some() {
+            Err(Rejected::Revoked)
+        } else if now >= self.ends() {
+            Err(Rejected::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn ends(&self) -> UnixTime {
+        let grace = self.grace_until;
+        grace.map_or(self.expires, |until| until.min(self.expires))
+    }
+
+    pub(super) fn info(&self) -> TokenInfo {
+        TokenInfo {
+            id: self.id.clone(),
+            name: self.name.as_ref().to_owned(),
+            scopes: self.scopes,
+            env: self.env,
+            created: self.created,
+            expires: self.ends(),
+            last_used: self.last_used,
+            revoked: self.revoked,
+            replaced_by: self.replaced_by.clone(),
+        }
+    }
+}
+
+pub(super) fn insert(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO tokens (id, tag, name, scopes, env, created, expires, operator) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    tx.execute(
+        sql,
+        params![
+            row.id.as_str(),
+            row.tag,
+            &*row.name,
+            row.scopes.to_string(),
+            row.env.as_str(),
+            row.created.as_nanos(),
+            row.expires.as_nanos(),
+            row.operator,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Every token, the newest first.
+pub(super) fn all(db: &Database) -> Result<Vec<Row>, AuthError> {
+    let sql = format!("SELECT {COLUMNS} FROM tokens ORDER BY created DESC, id");
+    let rows = || {
+        let mut statement = db.conn.prepare_cached(&sql)?;
+        statement.query_map([], from_sql)?.collect::<Result<_, _>>()
+    };
+    rows().map_err(db.failed())
+}
+
+pub(super) fn one(db: &Database, id: &str) -> Result<Option<Row>, AuthError> {
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1");
+    let row = db.conn.query_row(&sql, params![id], from_sql).optional();
+    row.map_err(db.failed())
+}
+
+fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let time = |column| row.get(column).map(UnixTime::from_nanos);
+    let maybe = |column| {
+        row.get(column)
+            .map(|nanos: Option<i64>| nanos.map(UnixTime::from_nanos))
+    };
+    Ok(Row {
+        id: TokenId::new(row.get::<_, String>(0)?),
+        tag: row.get(1)?,
+        name: row.get::<_, String>(2)?.into(),
+        scopes: word(3, row.get_ref(3)?.as_str()?.parse::<ScopeSet>())?,
+        env: word(4, env_of(row.get_ref(4)?.as_str()?))?,
+        created: time(5)?,
+        expires: time(6)?,
+        operator: row.get(7)?,
+        last_used: maybe(8)?,
+        revoked: maybe(9)?,
+        replaced_by: row.get::<_, Option<String>>(10)?.map(TokenId::new),
+        grace_until: maybe(11)?,
+    })
+}
+
+fn env_of(text: &str) -> Result<TokenEnv, std::fmt::Error> {
+    [TokenEnv::Dev, TokenEnv::Prod]
+        .into_iter()
+        .find(|env| env.as_str() == text)
+        .ok_or(std::fmt::Error)
+}
+
+fn word<T, E>(column: usize, parsed: Result<T, E>) -> rusqlite::Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    parsed.map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
+}
