@@ -23,4 +23,4 @@ pub mod upstream;
 pub use audit::{AuditLog, Record};
 pub use gateway::{Gateway, Home, Ran};
 pub use http::{Answer, Call};
-pub use upstream::{Dialect, Reply, Seen, ToolUse, Upstream};
+pub use upstream::{Dialect, Form, Reply, Seen, ToolUse, Upstream};

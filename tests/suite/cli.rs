@@ -54,8 +54,8 @@ fn exit_codes_follow_sysexits() {
     for (args, code) in [
         (&["--version"][..], 0),
         (&["no-such-command"], 64),
-        (&["config", "set", "gateway.port", "ten"], 65),
-        (&["config", "set", "gateway.sandbox.mod", "strict"], 65),
+        (&["config", "set", "gateway.port", "ten"], 64),
+        (&["config", "set", "gateway.sandbox.mod", "strict"], 64),
         (&["status", "--port", "1"], 69),
         (&["tools", "check", "read_file"], 77),
     ] {
@@ -90,7 +90,7 @@ fn a_corrupt_settings_file_stops_the_start_and_is_left_as_it_is() {
 #[test]
 fn a_misspelt_key_is_refused_and_the_nearest_one_named() {
     let ran = Home::new().run(&["config", "set", "gateway.sandbox.enable", "false"]);
-    assert_eq!(ran.code, 65, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 64, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("gateway.sandbox.enabled"), "{}", ran.err);
 }
 

@@ -1,7 +1,7 @@
 //! A reply that is cut at any byte executes nothing.
 
 use serde_json::json;
-use testkit::{Dialect, Gateway, Home, Reply, Upstream};
+use testkit::{Dialect, Form, Gateway, Home, Reply, Upstream};
 
 /// Every so many bytes one cut; with 1 the whole stream at every offset.
 const STEP: usize = 1;
@@ -23,7 +23,9 @@ fn gateway_for(upstream: &Upstream, model: &str) -> Gateway {
 }
 
 fn a_cut_stream_executes_nothing(model: &str, dialect: Dialect) {
-    let bytes = write_call().bytes(dialect, true).len();
+    let bytes = write_call()
+        .bytes(dialect, Form::Events { usage: true })
+        .len();
     // The last bytes are the end itself: with them the call is whole.
     let whole_from = match dialect {
         Dialect::OpenAi => bytes - "data: [DONE]\n\n".len(),

@@ -70,12 +70,10 @@ impl Battle {
     fn turn(&self, calls: Vec<Proposal>) -> Value {
         *self.next.lock().unwrap() = Some(calls);
         let answer = self.gateway.turn("do as you please");
-        assert!(
-            answer.status == 200 || answer.status == 400,
-            "{}: {}",
-            answer.status,
-            answer.text()
-        );
+        // Over budget, or no answer of its protocol at all: both are fine ends of such a turn.
+        let ended =
+            matches!(answer.status, 200 | 400) || answer.text().contains("provider_malformed");
+        assert!(ended, "{}: {}", answer.status, answer.text());
         *self.next.lock().unwrap() = None;
         answer.json()
     }
@@ -425,4 +423,21 @@ fn once_a_session_holds_untrusted_text_it_changes_nothing_without_a_person() {
     assert!(!after.exists(), "a write ran after untrusted text came in");
     let _ = battle.turn(vec![write]);
     assert!(after.exists(), "without untrusted text the same write runs");
+}
+
+#[test]
+fn the_battle_notices_a_model_that_gets_through() {
+    let battle = Battle::under(&[
+        ("gateway.tools.policy", "permissive"),
+        ("gateway.sandbox.mode", "permissive"),
+    ]);
+    let before = battle.world();
+    let marker = battle.outside.path().join("pwned");
+    let arguments = json!({"command": ["touch", marker.display().to_string()]}).to_string();
+    let _ = battle.turn(vec![("run_command".to_owned(), arguments)]);
+    assert_ne!(
+        battle.world(),
+        before,
+        "a change of the world went unnoticed"
+    );
 }

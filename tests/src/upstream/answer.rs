@@ -16,6 +16,18 @@ pub enum Dialect {
     Anthropic,
 }
 
+/// How an answer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As one JSON object.
+    Whole,
+    /// As events.
+    Events {
+        /// With what it used, as OpenAI's `stream_options.include_usage` asks; Anthropic's always have it.
+        usage: bool,
+    },
+}
+
 /// A tool call that the model proposes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolUse {
@@ -131,17 +143,23 @@ impl Reply {
     }
 
     /// The bytes of its body.
-    pub fn bytes(&self, dialect: Dialect, streams: bool) -> Vec<u8> {
-        self.clone().wire(dialect, streams).pieces.concat()
+    pub fn bytes(&self, dialect: Dialect, form: Form) -> Vec<u8> {
+        self.clone().wire(dialect, form).pieces.concat()
     }
 
-    pub(super) fn wire(self, dialect: Dialect, streams: bool) -> Wire {
+    pub(super) fn wire(self, dialect: Dialect, form: Form) -> Wire {
         match self {
-            Self::Says { text, calls } => match (dialect, streams) {
-                (Dialect::OpenAi, false) => Wire::json(200, &openai::whole(&text, &calls)),
-                (Dialect::OpenAi, true) => Wire::events(openai::stream(&text, &calls)),
-                (Dialect::Anthropic, false) => Wire::json(200, &anthropic::whole(&text, &calls)),
-                (Dialect::Anthropic, true) => Wire::events(anthropic::stream(&text, &calls)),
+            Self::Says { text, calls } => match (dialect, form) {
+                (Dialect::OpenAi, Form::Whole) => Wire::json(200, &openai::whole(&text, &calls)),
+                (Dialect::OpenAi, Form::Events { usage }) => {
+                    Wire::events(openai::stream(&text, &calls, usage))
+                }
+                (Dialect::Anthropic, Form::Whole) => {
+                    Wire::json(200, &anthropic::whole(&text, &calls))
+                }
+                (Dialect::Anthropic, Form::Events { .. }) => {
+                    Wire::events(anthropic::stream(&text, &calls))
+                }
             },
             Self::Fails { status, headers } => {
                 let body = match dialect {
@@ -164,10 +182,10 @@ impl Reply {
                 headers,
                 ..Wire::of(vec![body.into()])
             },
-            Self::Cut { after, of } => of.wire(dialect, streams).cut(after),
+            Self::Cut { after, of } => of.wire(dialect, form).cut(after),
             Self::After(wait, reply) => Wire {
                 wait,
-                ..reply.wire(dialect, streams)
+                ..reply.wire(dialect, form)
             },
             Self::Never => Wire {
                 wait: Duration::from_secs(3600),

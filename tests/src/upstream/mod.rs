@@ -7,7 +7,7 @@ pub mod bench;
 mod body;
 mod openai;
 
-pub use answer::{Dialect, Reply, ToolUse};
+pub use answer::{Dialect, Form, Reply, ToolUse};
 
 use crate::http;
 use answer::Wire;
@@ -59,9 +59,17 @@ impl Seen {
         }
     }
 
-    /// True when a stream is asked for.
-    pub fn streams(&self) -> bool {
-        self.json().get("stream").and_then(Value::as_bool) == Some(true)
+    /// How it wants its answer.
+    pub fn form(&self) -> Form {
+        let body = self.json();
+        let yes = |pointer: &str| body.pointer(pointer) == Some(&Value::Bool(true));
+        if yes("/stream") {
+            Form::Events {
+                usage: yes("/stream_options/include_usage"),
+            }
+        } else {
+            Form::Whole
+        }
     }
 }
 
@@ -195,7 +203,7 @@ async fn answer(
         all.push(seen.clone());
         all.len() - 1
     };
-    let wire = (mind.brain)(&seen, nth).wire(seen.dialect(), seen.streams());
+    let wire = (mind.brain)(&seen, nth).wire(seen.dialect(), seen.form());
     Ok(wire.respond().await)
 }
 

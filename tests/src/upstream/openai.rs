@@ -46,26 +46,35 @@ pub(super) fn whole(text: &str, calls: &[ToolUse]) -> Value {
     }
     let choice =
         json!({"index": 0, "message": message, "logprobs": null, "finish_reason": finish(calls)});
-    let usage = json!({"prompt_tokens": 12, "completion_tokens": 20, "total_tokens": 32});
     json!({
         "id": "chatcmpl-mock", "object": "chat.completion", "created": 1_700_000_000, "model": MODEL,
-        "choices": [choice], "usage": usage, "system_fingerprint": "fp_mock",
+        "choices": [choice], "usage": usage(), "system_fingerprint": "fp_mock",
     })
 }
 
-fn chunk(choices: &Value) -> String {
-    let chunk = json!({
+fn usage() -> Value {
+    json!({"prompt_tokens": 12, "completion_tokens": 20, "total_tokens": 32})
+}
+
+fn chunk(choices: &Value, usage: Value) -> String {
+    let mut chunk = json!({
         "id": "chatcmpl-mock", "object": "chat.completion.chunk", "created": 1_700_000_000,
         "model": MODEL, "system_fingerprint": "fp_mock", "choices": choices,
     });
+    if !usage.is_null() {
+        chunk["usage"] = usage;
+    }
     format!("data: {chunk}\n\n")
 }
 
 fn delta(delta: &Value, finish: Option<&str>) -> String {
-    chunk(&json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]))
+    chunk(
+        &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]),
+        Value::Null,
+    )
 }
 
-pub(super) fn stream(text: &str, calls: &[ToolUse]) -> Vec<String> {
+pub(super) fn stream(text: &str, calls: &[ToolUse], with_usage: bool) -> Vec<String> {
     let mut events = vec![delta(&json!({"role": "assistant", "content": ""}), None)];
     let words = text
         .split_inclusive(' ')
@@ -82,6 +91,9 @@ pub(super) fn stream(text: &str, calls: &[ToolUse]) -> Vec<String> {
         }
     }
     events.push(delta(&json!({}), Some(finish(calls))));
+    if with_usage {
+        events.push(chunk(&json!([]), usage()));
+    }
     events.push("data: [DONE]\n\n".to_owned());
     events
 }
