@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Its name. No other token can be given it, so whoever sees it knows whose token that is.
+pub const NAME: &str = "operator";
+
 /// A token with no more than this to live is replaced: a gateway runs for a while.
 const RENEWED_BEFORE: Duration = Duration::from_secs(7 * 86_400);
 

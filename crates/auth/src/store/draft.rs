@@ -3,6 +3,7 @@
 use super::row::{self, Row, TokenInfo};
 use super::{DEFAULT_TTL, Failed, KEPT, MAX_TOKENS, MAX_TTL, TokenStore};
 use crate::error::AuthError;
+use crate::operator;
 use crate::token::{self, Kind};
 use clawdbot_domain::{ScopeSet, Secret, TokenEnv, TokenId, UnixTime};
 use rusqlite::{Transaction, params};
@@ -49,6 +50,10 @@ impl TokenStore {
     /// [`AuthError::BadToken`] when there can be no such token.
     pub fn draft(&self, new: &NewToken<'_>, now: UnixTime) -> Result<Draft, AuthError> {
         check_new(new).map_err(AuthError::BadToken)?;
+        self.mint(new, now)
+    }
+
+    fn mint(&self, new: &NewToken<'_>, now: UnixTime) -> Result<Draft, AuthError> {
         let (id, secret) = token::mint(Kind::Access(new.env))?;
         let mut row = Row {
             id: TokenId::new(id),
@@ -102,12 +107,12 @@ impl TokenStore {
     /// Thinks out the operator's token; keeping it revokes the operator's other ones.
     pub(crate) fn draft_operator(&self, env: TokenEnv, now: UnixTime) -> Result<Draft, AuthError> {
         let new = NewToken {
-            name: "operator",
+            name: operator::NAME,
             scopes: ScopeSet::ALL,
             env,
             ttl: None,
         };
-        let mut draft = self.draft(&new, now)?;
+        let mut draft = self.mint(&new, now)?;
         draft.row.operator = true;
         Ok(draft)
     }
@@ -176,6 +181,9 @@ pub(super) fn check_new(new: &NewToken<'_>) -> Result<(), &'static str> {
         return Err(
             "a token's name has 1 to 64 characters, no control characters, no spaces around it",
         );
+    }
+    if new.name == operator::NAME {
+        return Err("the name operator is kept for the token in secrets/operator.token");
     }
     if new.scopes == ScopeSet::NONE {
         return Err("a token needs at least one scope: chat, tools, read, audit, admin");
