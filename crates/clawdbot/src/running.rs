@@ -4,10 +4,11 @@
 use crate::cli::{Exit, Failure};
 use crate::home::Home;
 use crate::wire::{self, Keepers};
-use clawdbot_audit::{AuditError, Recorder};
-use clawdbot_auth::{TokenStore, Vault, operator};
-use clawdbot_config::{ConfigErrors, Loaded, Overrides, SettingsFile};
-use clawdbot_domain::{Event, Outcome, Secret, UnixTime, Who};
+use clawdbot_audit::{AuditError, NotRecorded, Recorder};
+use clawdbot_auth::operator::{self, Plan};
+use clawdbot_auth::{TokenInfo, TokenStore, Vault};
+use clawdbot_config::{ConfigErrors, Loaded, Overrides, Settings, SettingsFile};
+use clawdbot_domain::{Event, Outcome, Secret, TokenEnv, UnixTime, Who};
 use clawdbot_gateway::{Drained, Listener, Live};
 use clawdbot_sandbox::Sandbox;
 use std::net::SocketAddr;
@@ -66,7 +67,7 @@ impl Proven {
     }
 
     /// The settings in force.
-    pub fn settings(&self) -> &clawdbot_config::Settings {
+    pub fn settings(&self) -> &Settings {
         &self.loaded.settings
     }
 
@@ -80,8 +81,8 @@ impl Proven {
         let now = UnixTime::now();
         let environment = settings.gateway.environment;
         let first = tokens.list(now).map_err(bad_store)?.is_empty();
-        let operator =
-            operator::ensure(&tokens, &home.secrets(), environment, now).map_err(bad_store)?;
+        let operator = operator_token(home, &tokens, &recorder, environment, now).await?;
+        recorder.redact(&operator);
         let setup = if first {
             Some(make_setup(&tokens, &recorder, now).await?)
         } else {
@@ -97,6 +98,9 @@ impl Proven {
         let rooms =
             wire::rooms(home, settings, &keepers).map_err(|e| Failure::new(Exit::BadConfig, e))?;
         let bind = wire::bind(settings.gateway.bind);
+        if bind.is_wide() {
+            check_wide(&keepers.tokens, settings, now)?;
+        }
         let port = port.unwrap_or(settings.gateway.port);
         let listener = bind.listen(port).await.map_err(|e| {
             Failure::new(Exit::Unavailable, e)
@@ -144,7 +148,7 @@ impl Started {
         recorder
             .note(Who::default(), Outcome::Ok, begun)
             .await
-            .map_err(|e| Failure::new(Exit::Io, format!("the audit log cannot be written: {e}")))?;
+            .map_err(|e| not_written(&e))?;
         tracing::info!(listening = listening.join(", "), "gateway started");
         let watcher = Watcher {
             home: self.home,
@@ -171,7 +175,7 @@ impl Started {
 /// Takes changes of the settings file into a running gateway.
 struct Watcher {
     home: Home,
-    settings: clawdbot_config::Settings,
+    settings: Settings,
     overrides: Overrides,
     file: SettingsFile,
     keepers: Keepers,
@@ -238,6 +242,51 @@ impl Watcher {
     }
 }
 
+/// The operator's own token; a new one is written down before it works.
+async fn operator_token(
+    home: &Home,
+    tokens: &TokenStore,
+    recorder: &Recorder,
+    environment: TokenEnv,
+    now: UnixTime,
+) -> Result<Secret, Failure> {
+    let planned = operator::plan(tokens, &home.secrets(), environment, now).map_err(bad_store)?;
+    let renewal = match planned {
+        Plan::Keep(token) => return Ok(token),
+        Plan::Make(renewal) => renewal,
+    };
+    let info = renewal.draft().info();
+    let event = Event::TokenCreated {
+        token: info.id.clone(),
+        name: info.name.clone(),
+        scopes: info.scopes.to_string(),
+        expires: Some(info.expires.to_string()),
+    };
+    recorder
+        .note(Who::default(), Outcome::Begin, event)
+        .await
+        .map_err(|e| not_written(&e))?;
+    renewal.make(tokens).map_err(bad_store)
+}
+
+/// Whoever opens the gateway to other machines means other people, and those need tokens of their
+/// own: the operator's is for this machine.
+fn check_wide(tokens: &TokenStore, settings: &Settings, now: UnixTime) -> Result<(), Failure> {
+    let all = tokens.list(now).map_err(bad_store)?;
+    let usable = |t: &TokenInfo| {
+        t.is_live(now) && t.env == settings.gateway.environment && t.name != operator::NAME
+    };
+    if all.iter().any(usable) {
+        return Ok(());
+    }
+    let bind = settings.gateway.bind;
+    Err(Failure::new(
+        Exit::BadConfig,
+        format!("gateway.bind {bind} lets other machines connect, and no token was made for them"),
+    )
+    .hint("clawdbot tokens create --name NAME --scopes chat,tools   (or: clawdbot config set gateway.bind localhost)"))
+}
+
 /// Written down before it exists.
 async fn make_setup(
     tokens: &TokenStore,
@@ -252,7 +301,7 @@ async fn make_setup(
             Event::SetupCreated { expires },
         )
         .await;
-    noted.map_err(|e| Failure::new(Exit::Io, format!("the audit log cannot be written: {e}")))?;
+    noted.map_err(|e| not_written(&e))?;
     tokens
         .create_setup(now)
         .map(|(secret, _)| secret)
@@ -262,6 +311,13 @@ async fn make_setup(
 /// Wrong settings stop the start, with every error at once.
 pub fn bad_settings(errors: ConfigErrors) -> Failure {
     Failure::new(Exit::BadConfig, errors)
+}
+
+fn not_written(error: &NotRecorded) -> Failure {
+    Failure::new(
+        Exit::Io,
+        format!("the audit log cannot be written: {error}"),
+    )
 }
 
 fn bad_log(error: &AuditError) -> Failure {

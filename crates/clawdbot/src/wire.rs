@@ -12,8 +12,8 @@ use clawdbot_policy::{RuleOfTwo, SandboxRule, ToolPolicy};
 use clawdbot_providers::{Credentials, Directory, Provider, ProviderSettings, Timeouts};
 use clawdbot_sandbox::{Sandbox, SandboxSettings};
 use clawdbot_tools::Toolbox;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What lives as long as the gateway, whatever the settings.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
     let environment = settings.gateway.environment;
     Ok(Rooms {
         agent,
-        models: directory(settings, &keepers.vault)?,
+        models: directory(settings, &keepers.vault, Some(&keepers.recorder))?,
         authenticator: Authenticator::new(Arc::clone(&keepers.tokens), environment),
         edge: edge_rules(settings),
         ready: ready(keepers.clone()),
@@ -145,9 +145,18 @@ fn edge_rules(settings: &Settings) -> EdgeRules {
     }
 }
 
-/// The providers under these settings.
-pub fn directory(settings: &Settings, vault: &Arc<Vault>) -> Result<Directory, String> {
-    let credentials: Arc<dyn Credentials> = Arc::new(FromVault(Arc::clone(vault)));
+/// The providers under these settings. Each credential that is handed out is made known to the
+/// recorder, if there is one, so that it can never stand in the log.
+pub fn directory(
+    settings: &Settings,
+    vault: &Arc<Vault>,
+    recorder: Option<&Recorder>,
+) -> Result<Directory, String> {
+    let credentials: Arc<dyn Credentials> = Arc::new(FromVault {
+        vault: Arc::clone(vault),
+        recorder: recorder.cloned(),
+        known: Mutex::default(),
+    });
     let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
     if settings.models.demo_enabled {
         providers.push(clawdbot_providers::demo());
@@ -169,7 +178,24 @@ pub fn directory(settings: &Settings, vault: &Arc<Vault>) -> Result<Directory, S
 }
 
 /// The vault, as providers see it: one secret, for one provider, at one origin.
-struct FromVault(Arc<Vault>);
+struct FromVault {
+    vault: Arc<Vault>,
+    recorder: Option<Recorder>,
+    /// What was handed out last, by provider.
+    known: Mutex<BTreeMap<ProviderName, Secret>>,
+}
+
+impl FromVault {
+    fn redact(&self, provider: ProviderName, secret: &Secret) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&provider) != Some(secret) {
+            if let Some(recorder) = &self.recorder {
+                recorder.redact(secret);
+            }
+            known.insert(provider, secret.clone());
+        }
+    }
+}
 
 impl Credentials for FromVault {
     fn secret_for(
@@ -177,9 +203,12 @@ impl Credentials for FromVault {
         provider: ProviderName,
         origin: &Origin,
     ) -> Result<Option<Secret>, String> {
-        self.0
-            .secret_for(provider, origin, UnixTime::now())
-            .map_err(|e| e.to_string())
+        let found = self.vault.secret_for(provider, origin, UnixTime::now());
+        let found = found.map_err(|e| e.to_string())?;
+        if let Some(secret) = &found {
+            self.redact(provider, secret);
+        }
+        Ok(found)
     }
 }
 

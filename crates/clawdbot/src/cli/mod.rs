@@ -7,6 +7,7 @@ mod gateway;
 mod guard;
 mod models;
 mod outcome;
+mod record;
 mod sandbox;
 mod status;
 mod tokens;

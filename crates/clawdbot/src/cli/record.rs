@@ -1,0 +1,60 @@
+//! A change made by hand: written down, then made, then written down how it ended.
+
+use super::{Exit, Failure};
+use crate::home::Home;
+use crate::{note, wire};
+use clawdbot_audit::Recorder;
+use clawdbot_config::{Loaded, Overrides, SettingsFile};
+use clawdbot_domain::{Event, Outcome, Who};
+
+/// The settings of this home, as a gateway started here would see them.
+pub(super) fn settings(home: &Home) -> Result<Loaded, Failure> {
+    let overrides = Overrides::from_vars(std::env::vars_os());
+    let file = SettingsFile::new(home.config_file());
+    file.load(&overrides).map_err(crate::running::bad_settings)
+}
+
+/// The log of this home. Who acts is whoever may use this home, so records name no token.
+pub(super) struct Record(Recorder);
+
+impl Record {
+    /// Opens the log; without it nothing is changed.
+    pub(super) fn open(home: &Home, loaded: &Loaded) -> Result<Self, Failure> {
+        let settings = wire::audit_settings(&loaded.settings);
+        if !settings.enabled {
+            note!("warning: the audit log is off; this change is not written down");
+        }
+        Recorder::open(&home.logs(), settings)
+            .map(Self)
+            .map_err(unwritten)
+    }
+
+    /// Writes the intent down, acts, and writes down how it ended.
+    pub(super) fn act<T, E: std::fmt::Display>(
+        &self,
+        event: &Event,
+        act: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let begun = self
+            .0
+            .note_blocking(Who::default(), Outcome::Begin, event.clone());
+        begun.map_err(unwritten)?;
+        let acted = act();
+        let outcome = if acted.is_ok() {
+            Outcome::Ok
+        } else {
+            Outcome::Failed
+        };
+        if let Err(error) = self.0.note_blocking(Who::default(), outcome, event.clone()) {
+            note!("warning: the end of this change is not in the audit log: {error}");
+        }
+        acted.map_err(|error| Failure::new(Exit::Io, error))
+    }
+}
+
+fn unwritten(error: impl std::fmt::Display) -> Failure {
+    Failure::new(
+        Exit::Io,
+        format!("the audit log cannot be written, so nothing was changed: {error}"),
+    )
+}
