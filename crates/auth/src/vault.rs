@@ -281,8 +281,9 @@ impl Vault {
         self.master(&db, false).map(|_| ())
     }
 
-    /// The fingerprint a secret would be listed with.
+    /// The fingerprint a secret would be listed with; an error for what [`put`](Self::put) would refuse.
     pub fn fingerprint(&self, secret: &Secret) -> Result<String, VaultError> {
+        check_secret(secret)?;
         let db = self.lock()?;
         Ok(fingerprint(&self.master(&db, true)?, secret))
     }

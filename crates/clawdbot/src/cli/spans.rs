@@ -52,7 +52,17 @@ mod tests {
     fn a_span_is_a_number_and_a_unit() {
         assert_eq!(parse("90d"), Ok(Duration::from_secs(90 * 86_400)));
         assert_eq!(parse("10m"), Ok(Duration::from_secs(600)));
-        for odd in ["", "d", "10", "-5d", "+5d", "1.5h", "10 m", "5µ", "99999999999999999999d"] {
+        for odd in [
+            "",
+            "d",
+            "10",
+            "-5d",
+            "+5d",
+            "1.5h",
+            "10 m",
+            "5µ",
+            "99999999999999999999d",
+        ] {
             assert!(parse(odd).is_err(), "{odd}");
         }
         assert!(parse("9999999999999999999w").is_err());
