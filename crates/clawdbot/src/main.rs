@@ -20,6 +20,8 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(clawdbot_sandbox::child::ARGUMENT.as_ref()) {
         return clawdbot_tools::child_main();
     }
-    let cli = cli::Cli::parse();
-    cli::run(cli).into()
+    match cli::Cli::try_parse() {
+        Ok(cli) => cli::run(cli).into(),
+        Err(wrong) => cli::usage(&wrong).into(),
+    }
 }

@@ -96,6 +96,14 @@ pub fn run(cli: Cli) -> Exit {
     result.unwrap_or_else(Failure::report)
 }
 
+/// Prints what was wrong with the command line, or the help that was asked for. The exit code is
+/// that of `sysexits.h`, not clap's own 2.
+pub fn usage(said: &clap::Error) -> Exit {
+    // Nothing is left to do when the terminal itself is gone.
+    let _ = said.print();
+    if said.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
 fn completions(shell: clap_complete::Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "clawdbot", &mut script);
