@@ -117,11 +117,6 @@ pub fn run(command: ConfigCommand, home: &Home) -> CliResult {
     }
 }
 
-/// Sets one key on behalf of another command, as `config set` without any consent would.
-pub(super) fn set(home: &Home, key: &str, value: &str) -> CliResult {
-    change::set(home, key, value, &change::Consent::default())
-}
-
 fn print(text: impl std::fmt::Display) -> Exit {
     say!("{text}");
     Exit::Done

@@ -1,113 +1,411 @@
-//! `clawdbot models`.
+//! `clawdbot models`: providers, their credentials, their models.
 
-mod ask;
-mod auth;
-mod providers;
-
-use super::{CliResult, Failure, config};
+use super::record::{Record, settings};
+use super::tokens::day;
+use super::{CliResult, Exit, Failure};
 use crate::home::Home;
-use crate::running::bad_settings;
-use clap::Subcommand;
-use clawdbot_auth::{CredentialInfo, Vault, VaultError};
-use clawdbot_config::{Overrides, Settings, SettingsFile};
-use clawdbot_domain::{ProviderName, UnixTime};
+use crate::{note, say, wire};
+use clap::{Args, Subcommand};
+use clawdbot_auth::{CredentialInfo, CredentialKind, Vault, VaultError};
+use clawdbot_config::{ConfigErrors, EditError, Loaded, ModelRef, SettingsFile};
+use clawdbot_domain::{Event, Origin, ProviderName, Secret, UnixTime};
+use clawdbot_providers::Provider;
+use serde_json::{Value, json};
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a server on this machine may take to be found.
+const FIND: Duration = Duration::from_millis(150);
+
+/// How long a provider may take to list its models.
+const PROBE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// List the models that the configured providers offer
-    List {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// List every provider there is: where it lives, whether a credential is stored, whether a local
-    /// server answers
-    ListProviders {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show what is configured, and with --probe whether it works
+    /// Every provider: where it is, whether it is set up, and which servers run on this machine
+    ListProviders(AsJson),
+    /// Provider credentials
+    #[command(subcommand)]
+    Auth(AuthCommand),
+    /// The models that configured providers offer
+    List(AsJson),
+    /// The default model, and with --probe whether each provider answers
     Status {
-        /// Ask each provider for its models
+        /// Ask each configured provider for its models
         #[arg(long)]
         probe: bool,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        json: AsJson,
     },
-    /// Choose the model that answers when nobody names one
+    /// Set the model that agents use, as PROVIDER/MODEL
     SetDefault {
-        /// Such as anthropic/claude-sonnet-4-5 or ollama/llama3.2
-        #[arg(value_name = "PROVIDER/MODEL")]
+        /// Such as openai/gpt-4o or anthropic/claude-sonnet-4-5
         model: String,
     },
-    /// Store, list and remove the providers' credentials
-    #[command(subcommand)]
-    Auth(auth::AuthCommand),
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct AsJson {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuthCommand {
+    /// Store a credential: asked for without echo, or the first line of standard input
+    PasteToken {
+        /// Whose credential
+        #[arg(long)]
+        provider: ProviderName,
+    },
+    /// What is stored: provider, kind, fingerprint, age, last use, due; never the secret
+    List(AsJson),
+    /// Remove a credential, or all of them
+    Reset {
+        /// Whose credential
+        #[arg(long, required_unless_present = "all")]
+        provider: Option<ProviderName>,
+        /// Every credential
+        #[arg(long, conflicts_with = "provider")]
+        all: bool,
+    },
+    /// Set the model that agents use, as PROVIDER/MODEL
+    SetDefault {
+        /// Such as openai/gpt-4o
+        model: String,
+    },
 }
 
 pub fn run(command: ModelsCommand, home: &Home) -> CliResult {
+    let loaded = settings(home)?;
     match command {
-        ModelsCommand::List { json } => ask::list(&Desk::open(home)?, json),
-        ModelsCommand::ListProviders { json } => providers::list(&Desk::open(home)?, json),
-        ModelsCommand::Status { probe, json } => ask::status(&Desk::open(home)?, probe, json),
-        ModelsCommand::SetDefault { model } => set_default(home, &model),
-        ModelsCommand::Auth(command) => auth::run(command, home),
+        ModelsCommand::ListProviders(AsJson { json }) => list_providers(home, &loaded, json),
+        ModelsCommand::List(AsJson { json }) => list(home, &loaded, json),
+        ModelsCommand::Status { probe, json } => status(home, &loaded, probe, json.json),
+        ModelsCommand::SetDefault { model }
+        | ModelsCommand::Auth(AuthCommand::SetDefault { model }) => {
+            set_default(home, &loaded, &model)
+        }
+        ModelsCommand::Auth(AuthCommand::PasteToken { provider }) => paste(home, &loaded, provider),
+        ModelsCommand::Auth(AuthCommand::List(AsJson { json })) => auth_list(home, json),
+        ModelsCommand::Auth(AuthCommand::Reset { provider, .. }) => reset(home, &loaded, provider),
     }
 }
 
-fn set_default(home: &Home, model: &str) -> CliResult {
-    config::set(home, "models.default", model)
+fn vault(home: &Home) -> Result<Vault, Failure> {
+    Vault::open(&home.state(), &home.secrets()).map_err(|e| locked(&e))
 }
 
-/// What these commands work with.
-struct Desk<'a> {
-    home: &'a Home,
-    settings: Settings,
-    vault: Arc<Vault>,
-    now: UnixTime,
+/// Reads the credential before anything is opened: a person takes longer than a lock should last.
+fn paste(home: &Home, loaded: &Loaded, provider: ProviderName) -> CliResult {
+    let base_url =
+        loaded
+            .settings
+            .models
+            .base_urls
+            .get(&provider)
+            .ok_or_else(|| match provider {
+                ProviderName::Demo => {
+                    Failure::new(Exit::Usage, "demo is built in and needs no credential")
+                }
+                _ => Failure::new(Exit::BadConfig, format!("{provider} has no base URL yet")).hint(
+                    format!("clawdbot config set models.providers.{provider}.baseUrl URL"),
+                ),
+            })?;
+    let (origin, _) =
+        Origin::of_base_url(base_url).map_err(|e| Failure::new(Exit::BadConfig, e))?;
+    let secret = read_secret(provider)?;
+    let vault = vault(home)?;
+    let fingerprint = vault.fingerprint(&secret).map_err(|e| locked(&e))?;
+    let record = Record::open(home, loaded)?;
+    let event = Event::CredentialStored {
+        provider,
+        fingerprint,
+        origin: origin.to_string(),
+    };
+    let kind = CredentialKind::of(&secret);
+    let info = record.act(&event, || {
+        vault.put(provider, kind, &origin, &secret, UnixTime::now())
+    })?;
+    say!(
+        "stored: {provider}, {}, fingerprint {}, for {}",
+        info.kind,
+        info.fingerprint,
+        info.origin
+    );
+    if loaded.settings.models.default.provider == ProviderName::Demo {
+        note!(
+            "agents still use the demo; choose a model: clawdbot models set-default {provider}/MODEL"
+        );
+    }
+    Ok(Exit::Done)
 }
 
-impl<'a> Desk<'a> {
-    fn open(home: &'a Home) -> Result<Self, Failure> {
-        let loaded = SettingsFile::new(home.config_file())
-            .load(&Overrides::from_vars(std::env::vars_os()))
-            .map_err(bad_settings)?;
-        home.create().map_err(|e| {
-            Failure::new(
-                super::Exit::CannotCreate,
-                format!("cannot make the home: {e}"),
-            )
-        })?;
-        Ok(Self {
-            home,
-            settings: loaded.settings,
-            vault: Arc::new(Vault::open(&home.state(), &home.secrets()).map_err(failed)?),
-            now: UnixTime::now(),
-        })
+fn read_secret(provider: ProviderName) -> Result<Secret, Failure> {
+    let cannot =
+        |e: std::io::Error| Failure::new(Exit::Io, format!("cannot read the credential: {e}"));
+    if std::io::stdin().is_terminal() {
+        let asked = rpassword::prompt_password(format!("credential for {provider} (not shown): "));
+        return asked.map(|text| Secret::new(text.trim())).map_err(cannot);
     }
-
-    fn credentials(&self) -> Result<Vec<CredentialInfo>, Failure> {
-        self.vault.list().map_err(failed)
-    }
-
-    fn base_url(&self, provider: ProviderName) -> Option<&str> {
-        let urls = &self.settings.models.base_urls;
-        urls.get(&provider).map(String::as_str)
-    }
+    let mut line = String::new();
+    // One line, and no more of it than any credential has.
+    std::io::stdin()
+        .lock()
+        .take(64 * 1024)
+        .read_line(&mut line)
+        .map_err(cannot)?;
+    Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
-fn failed(error: VaultError) -> Failure {
-    use super::Exit;
-    let exit = match &error {
+fn auth_list(home: &Home, as_json: bool) -> CliResult {
+    let all = vault(home)?.list().map_err(|e| locked(&e))?;
+    let now = UnixTime::now();
+    if as_json {
+        let all = all.iter().map(|c| {
+            json!({
+                "provider": c.provider, "kind": c.kind, "fingerprint": c.fingerprint, "origin": c.origin,
+                "created": c.created.to_string(), "last_used": c.last_used.map(|at| at.to_string()),
+                "due": c.due().to_string(), "is_due": c.due() <= now,
+            })
+        });
+        say!("{}", Value::from(all.collect::<Vec<_>>()));
+    } else if all.is_empty() {
+        note!(
+            "no credentials are stored; store one: clawdbot models auth paste-token --provider anthropic"
+        );
+    } else {
+        say!(
+            "{:<11} {:<12} {:<13} {:>5}  {:<10}  {:<10}  FOR",
+            "PROVIDER",
+            "KIND",
+            "FINGERPRINT",
+            "AGE",
+            "LAST USE",
+            "DUE"
+        );
+        for c in &all {
+            say!("{}", auth_line(c, now));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn auth_line(c: &CredentialInfo, now: UnixTime) -> String {
+    let age = now.since(c.created).as_secs() / 86_400;
+    let used = c.last_used.map_or_else(|| "never".to_owned(), day);
+    let due = if c.due() <= now {
+        "DUE NOW".to_owned()
+    } else {
+        day(c.due())
+    };
+    format!(
+        "{:<11} {:<12} {:<13} {age:>4}d  {used:<10}  {due:<10}  {}",
+        c.provider.as_str(),
+        c.kind,
+        c.fingerprint,
+        c.origin
+    )
+}
+
+fn reset(home: &Home, loaded: &Loaded, provider: Option<ProviderName>) -> CliResult {
+    let vault = vault(home)?;
+    let stored = vault.list().map_err(|e| locked(&e))?;
+    let wanted = |c: &&CredentialInfo| provider.is_none_or(|p| p == c.provider);
+    let going: Vec<_> = stored.iter().filter(wanted).map(|c| c.provider).collect();
+    if going.is_empty() {
+        note!(
+            "nothing to remove: no credential is stored for {}",
+            provider.map_or("any provider", ProviderName::as_str)
+        );
+        return Ok(Exit::Done);
+    }
+    let record = Record::open(home, loaded)?;
+    for provider in going {
+        let event = Event::CredentialRemoved { provider };
+        record.act(&event, || vault.remove(provider))?;
+        say!("removed: {provider}");
+    }
+    if provider.is_none() {
+        // Looks again: whatever came in between or would not go is named, and is not a success.
+        vault.remove_all().map_err(|e| Failure::new(Exit::Io, e))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn set_default(home: &Home, loaded: &Loaded, model: &str) -> CliResult {
+    ModelRef::parse(model).map_err(|e| Failure::new(Exit::BadData, e))?;
+    let edit = |e: EditError| Failure::new(Exit::BadConfig, e);
+    let wrong = |e: ConfigErrors| Failure::new(Exit::BadConfig, e);
+    let mut draft = SettingsFile::new(home.config_file())
+        .draft()
+        .map_err(edit)?;
+    draft.set_word("models.default", model).map_err(wrong)?;
+    let changes = draft.changes().map_err(wrong)?;
+    let Some(change) = changes.first() else {
+        note!("models.default is {model} already");
+        return Ok(Exit::Done);
+    };
+    let event = Event::ConfigChanged {
+        key: change.key.to_owned(),
+        from: change.from.clone(),
+        to: change.to.clone(),
+        weakens: change.weakens,
+    };
+    Record::open(home, loaded)?.act(&event, || draft.commit())?;
+    say!("agents use {model}");
+    Ok(Exit::Done)
+}
+
+/// Is a server listening there? A name or address of this machine only.
+fn answers(origin: &Origin) -> bool {
+    let host = origin.host().trim_start_matches('[').trim_end_matches(']');
+    let addresses = (host, origin.port()).to_socket_addrs();
+    let mut local = addresses
+        .into_iter()
+        .flatten()
+        .filter(|a| a.ip().is_loopback());
+    local.any(|address| TcpStream::connect_timeout(&address, FIND).is_ok())
+}
+
+fn list_providers(home: &Home, loaded: &Loaded, as_json: bool) -> CliResult {
+    let stored = vault(home)?.list().map_err(|e| locked(&e))?;
+    let mut all = Vec::new();
+    for name in ProviderName::ALL {
+        let base_url = loaded.settings.models.base_urls.get(&name).cloned();
+        let origin = base_url
+            .as_deref()
+            .and_then(|url| Origin::of_base_url(url).ok());
+        let credential = stored.iter().any(|c| c.provider == name);
+        let state = match origin.map(|(origin, _)| origin) {
+            _ if name == ProviderName::Demo && loaded.settings.models.demo_enabled => "built in",
+            _ if name == ProviderName::Demo => "switched off",
+            None => "no base URL",
+            Some(origin) if origin.is_loopback() && answers(&origin) => "found running",
+            Some(origin) if origin.is_loopback() => "not running",
+            Some(_) if credential => "credential stored",
+            Some(_) => "no credential",
+        };
+        all.push((name, base_url, credential, state));
+    }
+    if as_json {
+        let all = all.iter().map(|(name, base_url, credential, state)| {
+            json!({"provider": name, "base_url": base_url, "credential": credential, "state": state})
+        });
+        say!("{}", Value::from(all.collect::<Vec<_>>()));
+    } else {
+        for (name, base_url, _, state) in &all {
+            say!(
+                "{:<11} {:<18} {}",
+                name.as_str(),
+                state,
+                base_url.as_deref().unwrap_or("–")
+            );
+        }
+        note!(
+            "set one up: clawdbot models auth paste-token --provider P   then: clawdbot models set-default P/MODEL"
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks every provider that could answer for its models.
+fn ask_all(
+    home: &Home,
+    loaded: &Loaded,
+) -> Result<Vec<(ProviderName, Result<Vec<String>, String>)>, Failure> {
+    let vault = Arc::new(vault(home)?);
+    let stored = vault.list().map_err(|e| locked(&e))?;
+    let directory = wire::directory(&loaded.settings, &vault, None)
+        .map_err(|e| Failure::new(Exit::BadConfig, e))?;
+    let is_set_up = |provider: &&Arc<dyn Provider>| {
+        let name = provider.name();
+        let base_url = loaded.settings.models.base_urls.get(&name);
+        let origin = base_url.and_then(|url| Origin::of_base_url(url).ok());
+        let found = origin.is_some_and(|(o, _)| o.is_loopback() && answers(&o));
+        name == ProviderName::Demo || found || stored.iter().any(|c| c.provider == name)
+    };
+    let set_up: Vec<_> = directory
+        .providers()
+        .iter()
+        .filter(is_set_up)
+        .cloned()
+        .collect();
+    super::gateway::runtime()?.block_on(async {
+        let mut told = Vec::new();
+        for provider in set_up {
+            let asked = tokio::time::timeout(PROBE, provider.models()).await;
+            let answer = match asked {
+                Ok(Ok(models)) => Ok(models.ids),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err(format!("no answer within {} s", PROBE.as_secs())),
+            };
+            told.push((provider.name(), answer));
+        }
+        Ok(told)
+    })
+}
+
+fn list(home: &Home, loaded: &Loaded, as_json: bool) -> CliResult {
+    let told = ask_all(home, loaded)?;
+    let models = told.iter().flat_map(|(name, answer)| {
+        let ids = answer.as_ref().map(Vec::as_slice).unwrap_or_default();
+        ids.iter().map(move |id| format!("{name}/{id}"))
+    });
+    let models: Vec<String> = models.collect();
+    if as_json {
+        say!("{}", Value::from(models));
+    } else {
+        for model in &models {
+            say!("{model}");
+        }
+    }
+    for (name, answer) in &told {
+        if let Err(why) = answer {
+            note!("warning: {name}: {why}");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn status(home: &Home, loaded: &Loaded, probe: bool, as_json: bool) -> CliResult {
+    let default = loaded.settings.models.default.to_string();
+    let told = if probe {
+        ask_all(home, loaded)?
+    } else {
+        Vec::new()
+    };
+    let well = told.iter().all(|(_, answer)| answer.is_ok());
+    if as_json {
+        let told = told.iter().map(|(name, answer)| match answer {
+            Ok(ids) => json!({"provider": name, "answers": true, "models": ids.len()}),
+            Err(why) => json!({"provider": name, "answers": false, "why": why}),
+        });
+        say!(
+            "{}",
+            json!({"default": default, "probed": told.collect::<Vec<_>>()})
+        );
+    } else {
+        say!("default model: {default}");
+        for (name, answer) in &told {
+            match answer {
+                Ok(ids) => say!("{:<11} answers, {} models", name.as_str(), ids.len()),
+                Err(why) => say!("{:<11} FAILS: {why}", name.as_str()),
+            }
+        }
+    }
+    Ok(if well { Exit::Done } else { Exit::Found })
+}
+
+fn locked(error: &VaultError) -> Failure {
+    let exit = match error {
+        VaultError::Locked(_) => Exit::BadConfig,
         VaultError::BadSecret(_) => Exit::BadData,
-        VaultError::Locked(_) => Exit::Unavailable,
         VaultError::WrongHost { .. } => Exit::Refused,
-        VaultError::Remains(_) => Exit::Found,
-        VaultError::Tampered(_) | VaultError::Store(_) => Exit::Io,
+        VaultError::Tampered(_) | VaultError::Remains(_) | VaultError::Store(_) => Exit::Io,
     };
     Failure::new(exit, error)
 }
