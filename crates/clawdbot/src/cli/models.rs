@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How long a server on this machine may take to be found.
 const FIND: Duration = Duration::from_millis(150);
 
+/// A line that is longer holds no credential.
+const MAX_LINE: usize = 16 * 1024;
+
 /// How long a provider may take to list its models.
 const PROBE: Duration = Duration::from_secs(10);
 
@@ -101,20 +104,16 @@ fn vault(home: &Home) -> Result<Vault, Failure> {
 
 /// Reads the credential before anything is opened: a person takes longer than a lock should last.
 fn paste(home: &Home, loaded: &Loaded, provider: ProviderName) -> CliResult {
-    let base_url =
-        loaded
-            .settings
-            .models
-            .base_urls
-            .get(&provider)
-            .ok_or_else(|| match provider {
-                ProviderName::Demo => {
-                    Failure::new(Exit::Usage, "demo is built in and needs no credential")
-                }
-                _ => Failure::new(Exit::BadConfig, format!("{provider} has no base URL yet")).hint(
-                    format!("clawdbot config set models.providers.{provider}.baseUrl URL"),
-                ),
-            })?;
+    if provider == ProviderName::Demo {
+        let why = "demo is built in and needs no credential";
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let base_url = loaded.settings.models.base_urls.get(&provider);
+    let base_url = base_url.ok_or_else(|| {
+        Failure::new(Exit::BadConfig, format!("{provider} has no base URL yet")).hint(format!(
+            "clawdbot config set models.providers.{provider}.baseUrl URL"
+        ))
+    })?;
     let (origin, _) =
         Origin::of_base_url(base_url).map_err(|e| Failure::new(Exit::BadConfig, e))?;
     let secret = read_secret(provider)?;
@@ -149,16 +148,19 @@ fn read_secret(provider: ProviderName) -> Result<Secret, Failure> {
         |e: std::io::Error| Failure::new(Exit::Io, format!("cannot read the credential: {e}"));
     if std::io::stdin().is_terminal() {
         let asked = rpassword::prompt_password(format!("credential for {provider} (not shown): "));
-        return asked.map(|text| Secret::new(text.trim())).map_err(cannot);
+        let asked = asked.map(Secret::new).map_err(cannot)?;
+        return Ok(Secret::new(asked.expose().trim()));
     }
-    let mut line = String::new();
-    // One line, and no more of it than any credential has.
-    std::io::stdin()
+    // One line, and no more of it than any credential has; its room is made at once, since growing
+    // would leave copies behind that nobody wipes.
+    let mut line = String::with_capacity(MAX_LINE);
+    let read = std::io::stdin()
         .lock()
-        .take(64 * 1024)
-        .read_line(&mut line)
-        .map_err(cannot)?;
-    Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
+        .take(MAX_LINE as u64)
+        .read_line(&mut line);
+    let line = Secret::new(line);
+    read.map_err(cannot)?;
+    Ok(Secret::new(line.expose().trim_end_matches(['\r', '\n'])))
 }
 
 fn auth_list(home: &Home, as_json: bool) -> CliResult {
@@ -221,16 +223,18 @@ fn reset(home: &Home, loaded: &Loaded, provider: Option<ProviderName>) -> CliRes
             "nothing to remove: no credential is stored for {}",
             provider.map_or("any provider", ProviderName::as_str)
         );
-        return Ok(Exit::Done);
-    }
-    let record = Record::open(home, loaded)?;
-    for provider in going {
-        let event = Event::CredentialRemoved { provider };
-        record.act(&event, || vault.remove(provider))?;
-        say!("removed: {provider}");
+    } else {
+        let record = Record::open(home, loaded)?;
+        for provider in going {
+            let event = Event::CredentialRemoved { provider };
+            record.act(&event, || vault.remove(provider))?;
+            say!("removed: {provider}");
+        }
+        note!("removed here only: revoke it at the provider as well");
     }
     if provider.is_none() {
-        // Looks again: whatever came in between or would not go is named, and is not a success.
+        // Also what has a name that this version does not know; and it looks again: whatever came in
+        // between or would not go is no success.
         vault.remove_all().map_err(|e| Failure::new(Exit::Io, e))?;
     }
     Ok(Exit::Done)
@@ -312,11 +316,11 @@ fn list_providers(home: &Home, loaded: &Loaded, as_json: bool) -> CliResult {
     Ok(Exit::Done)
 }
 
-/// Asks every provider that could answer for its models.
-fn ask_all(
-    home: &Home,
-    loaded: &Loaded,
-) -> Result<Vec<(ProviderName, Result<Vec<String>, String>)>, Failure> {
+/// A provider, and the models it offers or why it did not say.
+type Told = (ProviderName, Result<Vec<String>, String>);
+
+/// Asks every provider that could answer for its models, all at once.
+fn ask_all(home: &Home, loaded: &Loaded) -> Result<Vec<Told>, Failure> {
     let vault = Arc::new(vault(home)?);
     let stored = vault.list().map_err(|e| locked(&e))?;
     let directory = wire::directory(&loaded.settings, &vault, None)
@@ -335,18 +339,28 @@ fn ask_all(
         .cloned()
         .collect();
     super::gateway::runtime()?.block_on(async {
+        let asked: Vec<_> = set_up.into_iter().map(|p| tokio::spawn(ask(p))).collect();
         let mut told = Vec::new();
-        for provider in set_up {
-            let asked = tokio::time::timeout(PROBE, provider.models()).await;
-            let answer = match asked {
-                Ok(Ok(models)) => Ok(models.ids),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err(format!("no answer within {} s", PROBE.as_secs())),
-            };
-            told.push((provider.name(), answer));
+        for answer in asked {
+            told.push(answer.await.map_err(|e| Failure::new(Exit::Bug, e))?);
         }
         Ok(told)
     })
+}
+
+async fn ask(provider: Arc<dyn Provider>) -> Told {
+    let answer = match tokio::time::timeout(PROBE, provider.models()).await {
+        Ok(Ok(models)) => Ok(models.ids.iter().map(|id| plain(id)).collect()),
+        Ok(Err(error)) => Err(plain(&error.to_string())),
+        Err(_) => Err(format!("no answer within {} s", PROBE.as_secs())),
+    };
+    (provider.name(), answer)
+}
+
+/// A provider's own text must not steer the terminal.
+fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
 }
 
 fn list(home: &Home, loaded: &Loaded, as_json: bool) -> CliResult {
@@ -378,7 +392,10 @@ fn status(home: &Home, loaded: &Loaded, probe: bool, as_json: bool) -> CliResult
     } else {
         Vec::new()
     };
-    let well = told.iter().all(|(_, answer)| answer.is_ok());
+    let chosen = loaded.settings.models.default.provider;
+    // A default that nobody can answer for is as bad as one that fails.
+    let answered = !probe || told.iter().any(|(name, _)| *name == chosen);
+    let well = answered && told.iter().all(|(_, answer)| answer.is_ok());
     if as_json {
         let told = told.iter().map(|(name, answer)| match answer {
             Ok(ids) => json!({"provider": name, "answers": true, "models": ids.len()}),
@@ -397,6 +414,10 @@ fn status(home: &Home, loaded: &Loaded, probe: bool, as_json: bool) -> CliResult
             }
         }
     }
+    if !answered {
+        note!("warning: {chosen}, whose model is the default, is not set up");
+        note!("  try: clawdbot models auth paste-token --provider {chosen}");
+    }
     Ok(if well { Exit::Done } else { Exit::Found })
 }
 
@@ -408,4 +429,29 @@ fn locked(error: &VaultError) -> Failure {
         VaultError::Tampered(_) | VaultError::Remains(_) | VaultError::Store(_) => Exit::Io,
     };
     Failure::new(exit, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{answers, plain};
+    use clawdbot_domain::Origin;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_server_is_found_while_it_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let (origin, _) = Origin::of_base_url(&url).unwrap();
+        assert!(answers(&origin));
+        drop(listener);
+        assert!(!answers(&origin));
+    }
+
+    #[test]
+    fn a_model_named_in_escape_codes_does_not_reach_the_terminal() {
+        assert_eq!(
+            plain("gpt\u{1b}]0;owned\u{7}"),
+            "gpt\u{fffd}]0;owned\u{fffd}"
+        );
+    }
 }

@@ -35,18 +35,32 @@ impl Record {
         event: &Event,
         act: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, Failure> {
-        let begun = self
-            .0
-            .note_blocking(Who::default(), Outcome::Begin, event.clone());
-        begun.map_err(unwritten)?;
+        self.act_at_once(std::slice::from_ref(event), act)
+    }
+
+    /// The same for several things that happen in one step.
+    pub(super) fn act_at_once<T, E: std::fmt::Display>(
+        &self,
+        events: &[Event],
+        act: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let note = |event: &Event, outcome| {
+            let noted = self.0.note_blocking(Who::default(), outcome, event.clone());
+            noted.map(|_| ())
+        };
+        for event in events {
+            note(event, Outcome::Begin).map_err(unwritten)?;
+        }
         let acted = act();
         let outcome = if acted.is_ok() {
             Outcome::Ok
         } else {
             Outcome::Failed
         };
-        if let Err(error) = self.0.note_blocking(Who::default(), outcome, event.clone()) {
-            note!("warning: the end of this change is not in the audit log: {error}");
+        for event in events {
+            if let Err(error) = note(event, outcome) {
+                note!("warning: the end of this change is not in the audit log: {error}");
+            }
         }
         acted.map_err(|error| Failure::new(Exit::Io, error))
     }

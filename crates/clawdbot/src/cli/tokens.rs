@@ -103,8 +103,13 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
             let draft = store
                 .draft_rotation(&id, grace, now)
                 .map_err(|e| failed(&e))?;
-            let event = created(&draft.info());
-            let (token, info) = record.act(&event, || store.keep(draft))?;
+            // One step in which the old one ends and the new one begins.
+            let ends = Event::TokenRevoked {
+                token: id.clone(),
+                reason: format!("replaced by {}, in {} s", draft.info().id, grace.as_secs()),
+            };
+            let events = [ends, created(&draft.info())];
+            let (token, info) = record.act_at_once(&events, || store.keep(draft))?;
             note!(
                 "takes the place of {id}, which counts for {} s longer",
                 grace.as_secs()
@@ -175,7 +180,8 @@ fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
         let all = tokens.iter().map(|t| {
             json!({
                 "id": t.id, "name": t.name, "scopes": t.scopes.iter().collect::<Vec<_>>(), "env": t.env,
-                "created": t.created.to_string(), "expires": t.expires.to_string(),
+                "created": t.created.to_string(), "replaced_by": t.replaced_by, "due": is_due(t, now),
+                "revoked": t.revoked.map(|at| at.to_string()), "expires": t.expires.to_string(),
                 "last_used": t.last_used.map(|at| at.to_string()), "state": state(t, now),
             })
         });
@@ -216,11 +222,22 @@ fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
 fn state(token: &TokenInfo, now: UnixTime) -> &'static str {
     if token.revoked.is_some() {
         "revoked"
+    } else if is_due(token, now) {
+        "due"
     } else if token.is_live(now) {
         "live"
     } else {
         "expired"
     }
+}
+
+/// Live and soon over: the last tenth of its time, and at most two weeks. One that has a successor is
+/// taken care of.
+fn is_due(token: &TokenInfo, now: UnixTime) -> bool {
+    let tenth = token.expires.since(token.created) / 10;
+    token.is_live(now)
+        && token.replaced_by.is_none()
+        && token.expires.since(now) <= tenth.min(Duration::from_secs(14 * 86_400))
 }
 
 /// The date alone.
