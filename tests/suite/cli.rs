@@ -54,7 +54,7 @@ fn exit_codes_follow_sysexits() {
     for (args, code) in [
         (&["--version"][..], 0),
         (&["no-such-command"], 64),
-        (&["config", "set", "gateway.port", "ten"], 64),
+        (&["config", "set", "gateway.port", "ten"], 65),
         (&["config", "set", "gateway.sandbox.mod", "strict"], 64),
         (&["status", "--port", "1"], 69),
         (&["tools", "check", "read_file"], 77),
