@@ -147,7 +147,7 @@ mod tests {
     fn limit(max_requests: u32) -> Limit {
         Limit {
             max_requests,
-            window: Duration::from_millis(60_000),
+            window: Duration::from_secs(60),
         }
     }
 

@@ -84,7 +84,7 @@ mod tests {
         }
         let mut passed = passed_on(&headers)
             .keys()
-            .map(|n| n.to_string())
+            .map(ToString::to_string)
             .collect::<Vec<_>>();
         passed.sort();
         assert_eq!(

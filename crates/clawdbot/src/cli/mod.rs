@@ -101,7 +101,11 @@ pub fn run(cli: Cli) -> Exit {
 pub fn usage(said: &clap::Error) -> Exit {
     // Nothing is left to do when the terminal itself is gone.
     let _ = said.print();
-    if said.use_stderr() { Exit::Usage } else { Exit::Done }
+    if said.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
 }
 
 fn completions(shell: clap_complete::Shell) -> Exit {
