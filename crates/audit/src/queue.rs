@@ -16,6 +16,12 @@ const MAX_WAITING: usize = 8 * 1024;
 /// So many records that nobody waits for are held.
 pub(crate) const MAX_LATER: usize = 64 * 1024;
 
+/// So long a record that nobody waits for may wait for company. The end record of one request then
+/// rides on the flush that the begin record of the next one needs anyway.
+const LINGER: Duration = Duration::from_millis(10);
+/// So many of them do not wait for company.
+const CROWD: usize = 512;
+
 /// What to do once the entry is durable, or is known not to be.
 #[derive(Debug)]
 pub(crate) enum Then {
@@ -96,14 +102,27 @@ pub(crate) enum Job {
     Flush(oneshot::Sender<()>),
 }
 
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    #[default]
+    Open,
+    /// Nothing is taken in any more that somebody would wait for.
+    Closed,
+    /// The writer is gone: what is queued now would never be written.
+    Dead,
+}
+
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Job>,
     waiting: usize,
     later: usize,
-    closed: bool,
-    /// The writer is gone: what is queued now would never be written.
-    dead: bool,
+    /// Somebody waits, or a crowd does: the writer is to work at once.
+    urgent: bool,
+    /// The writer looks again by itself within [`LINGER`], so it need not be woken for a record that
+    /// nobody waits for.
+    lingering: bool,
+    life: Life,
 }
 
 /// The queue between callers and the writer.
@@ -118,7 +137,7 @@ impl Queue {
     /// Queues what somebody waits for.
     pub(crate) fn push_waited(&self, entry: Entry, then: Then) -> Result<(), NotRecorded> {
         let mut state = self.state();
-        if state.closed {
+        if state.life != Life::Open {
             return Err(NotRecorded::Closed);
         }
         if state.waiting >= MAX_WAITING {
@@ -126,27 +145,41 @@ impl Queue {
         }
         state.waiting += 1;
         state.jobs.push_back(Job::Write(Box::new(entry), then));
-        self.wake.notify_one();
+        self.hurry(state);
         Ok(())
     }
 
     /// Queues what nobody waits for; counts it as lost when there is no room.
     pub(crate) fn push_later(&self, entry: Entry, then: Then) {
         let mut state = self.state();
-        if state.dead || state.later >= MAX_LATER {
+        if state.life == Life::Dead || state.later >= MAX_LATER {
             self.lose();
             return;
         }
         state.later += 1;
         state.jobs.push_back(Job::Write(Box::new(entry), then));
-        self.wake.notify_one();
+        if state.later >= CROWD {
+            self.hurry(state);
+        } else if !state.lingering {
+            drop(state);
+            self.wake.notify_one();
+        }
     }
 
     /// Queues a flush; dropped unanswered when the queue is closed.
     pub(crate) fn push_flush(&self, done: oneshot::Sender<()>) {
         let mut state = self.state();
-        if !state.closed {
+        if state.life == Life::Open {
             state.jobs.push_back(Job::Flush(done));
+            self.hurry(state);
+        }
+    }
+
+    /// Lets the writer work at once; it is woken once, however many hurry it.
+    fn hurry(&self, mut state: MutexGuard<'_, State>) {
+        let woken = std::mem::replace(&mut state.urgent, true);
+        drop(state);
+        if !woken {
             self.wake.notify_one();
         }
     }
@@ -161,30 +194,36 @@ impl Queue {
         self.lost.swap(0, Ordering::Relaxed)
     }
 
-    /// Takes up to `most` jobs, waiting for the first; none after `patience`, `None` when the queue
-    /// is closed and empty.
+    /// Takes up to `most` jobs. Waits until somebody waits for one, or until those that nobody waits
+    /// for have lingered; yields none after `patience`, and `None` when the queue is closed and empty.
     pub(crate) fn take(&self, most: usize, patience: Option<Duration>) -> Option<Vec<Job>> {
         let mut state = self.state();
-        while state.jobs.is_empty() {
-            if state.closed {
-                return None;
-            }
-            let Some(patience) = patience else {
-                state = self
-                    .wake
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let waited = self.wake.wait_timeout(state, patience);
-            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = again;
-            if timeout.timed_out() {
+        // The writer has just worked: what belongs to that work is about to follow.
+        state.lingering = true;
+        while !state.urgent {
+            if state.life != Life::Open {
+                if state.jobs.is_empty() {
+                    return None;
+                }
                 break;
             }
+            let limit = if state.lingering {
+                Some(LINGER)
+            } else {
+                patience
+            };
+            let over;
+            (state, over) = self.wait(state, limit);
+            match (over, state.lingering) {
+                (true, true) if state.jobs.is_empty() => state.lingering = false,
+                (true, _) => break,
+                (false, _) => state.lingering = true,
+            }
         }
+        state.lingering = false;
         let many = most.min(state.jobs.len());
         let jobs: Vec<Job> = state.jobs.drain(..many).collect();
+        state.urgent = !state.jobs.is_empty();
         for job in &jobs {
             match job {
                 Job::Write(_, then) if then.is_waited_for() => state.waiting -= 1,
@@ -195,10 +234,25 @@ impl Queue {
         Some(jobs)
     }
 
+    /// Waits to be woken, at most so long; true when nobody woke it.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        limit: Option<Duration>,
+    ) -> (MutexGuard<'a, State>, bool) {
+        let Some(limit) = limit else {
+            let woken = self.wake.wait(state);
+            return (woken.unwrap_or_else(PoisonError::into_inner), false);
+        };
+        let waited = self.wake.wait_timeout(state, limit);
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state, timeout.timed_out())
+    }
+
     /// The writer is gone. Who still waits is told by the drop of what he queued.
     pub(crate) fn bury(&self) {
         let mut state = self.state();
-        (state.closed, state.dead) = (true, true);
+        state.life = Life::Dead;
         let jobs = std::mem::take(&mut state.jobs);
         // Dropping a job may queue another one.
         drop(state);
@@ -207,7 +261,11 @@ impl Queue {
 
     /// No caller is taken in any more; what is queued is still written.
     pub(crate) fn close(&self) {
-        self.state().closed = true;
+        let mut state = self.state();
+        if state.life == Life::Open {
+            state.life = Life::Closed;
+        }
+        drop(state);
         self.wake.notify_all();
     }
 

@@ -37,9 +37,13 @@ pub fn run(args: &GatewayArgs, home: &Home) -> CliResult {
     })
 }
 
-/// The runtime every serving command uses.
+/// The runtime every serving command uses. Half the cores: a request waits for a disk and a provider,
+/// not for a processor, and the more requests one thread serves the fewer wake-ups each one costs.
+/// The other half is for the writer of the log, the tools and whoever else lives on the machine.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / 2).max(1))
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Exit::Io, format!("cannot start the runtime: {e}")))
