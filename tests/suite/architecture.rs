@@ -254,3 +254,40 @@ fn rust_files(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
         }
     }
 }
+
+#[test]
+fn every_test_named_in_the_threat_table_exists() {
+    let root = testkit::binary::checkout();
+    let table = std::fs::read_to_string(root.join("docs/threats.md")).unwrap();
+    let mut sources = String::new();
+    for folder in ["crates", "tests"] {
+        gather(&root.join(folder), &mut sources);
+    }
+    // A test's name has several words; what stands between backticks besides is a crate or a file.
+    let quoted = table.split('`').skip(1).step_by(2);
+    let names = quoted.filter_map(|text| text.split(' ').next_back());
+    let named: Vec<_> = names.filter(|n| n.matches('_').count() >= 4).collect();
+    assert!(
+        named.len() > 40,
+        "the table names {} tests only",
+        named.len()
+    );
+    for name in named {
+        let test = format!("fn {name}(");
+        assert!(
+            sources.contains(&test),
+            "docs/threats.md names {name}, and there is no such test"
+        );
+    }
+}
+
+fn gather(folder: &std::path::Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            gather(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            into.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}

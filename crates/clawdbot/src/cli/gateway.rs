@@ -61,9 +61,15 @@ pub(super) fn tell_setup(setup: &clawdbot_domain::Secret) {
     }
 }
 
+/// A write past a file-size limit must fail like one to a full disk, and not end the process. (The
+/// number is the same on every architecture that Linux runs this program on.)
+const SIGXFSZ: i32 = 25;
+
 /// Resolves on SIGTERM or SIGINT.
 pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let cannot = |e| Failure::new(Exit::Io, format!("cannot watch for signals: {e}"));
+    // A handler, once set, stays; what it would tell is in the error of the write.
+    drop(signal(SignalKind::from_raw(SIGXFSZ)).map_err(cannot)?);
     let mut term = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut int = signal(SignalKind::interrupt()).map_err(cannot)?;
     Ok(async move {
