@@ -265,8 +265,8 @@ fn every_test_named_in_the_threat_table_exists() {
     }
     // A test's name has several words; what stands between backticks besides is a crate or a file.
     let quoted = table.split('`').skip(1).step_by(2);
-    let names = quoted.filter_map(|text| text.split(' ').next_back());
-    let named: Vec<_> = names.filter(|n| n.matches('_').count() >= 4).collect();
+    let last_words = quoted.filter_map(|text| text.split(' ').next_back());
+    let named: Vec<_> = last_words.filter(|n| n.matches('_').count() >= 4).collect();
     assert!(
         named.len() > 40,
         "the table names {} tests only",

@@ -150,6 +150,12 @@ impl Started {
             .await
             .map_err(|e| not_written(&e))?;
         tracing::info!(listening = listening.join(", "), "gateway started");
+        // Whoever weakened a control, by whatever door, is told at every start.
+        warn_of(
+            &Settings::default(),
+            &self.proven_settings.settings,
+            "is weaker than the default",
+        );
         let watcher = Watcher {
             home: self.home,
             settings: self.proven_settings.settings,
@@ -222,14 +228,7 @@ impl Watcher {
             keepers.sandbox = Arc::new(Sandbox::prove(settings).map_err(|e| one(e.to_string()))?);
         }
         let rooms = wire::rooms(&self.home, &loaded.settings, &keepers).map_err(one)?;
-        for change in clawdbot_config::weakening(&self.settings, &loaded.settings) {
-            tracing::warn!(
-                key = change.key,
-                from = change.from,
-                to = change.to,
-                "security: a control was weakened"
-            );
-        }
+        warn_of(&self.settings, &loaded.settings, "was weakened");
         keepers
             .recorder
             .reconfigure(wire::audit_settings(&loaded.settings));
@@ -285,6 +284,13 @@ fn check_wide(tokens: &TokenStore, settings: &Settings, now: UnixTime) -> Result
         format!("gateway.bind {bind} lets other machines connect, and no token was made for them"),
     )
     .hint("clawdbot tokens create --name NAME --scopes chat,tools   (or: clawdbot config set gateway.bind localhost)"))
+}
+
+fn warn_of(from: &Settings, to: &Settings, what: &str) {
+    for change in clawdbot_config::weakening(from, to) {
+        let (key, from, to) = (change.key, change.from, change.to);
+        tracing::warn!(key, from, to, "security: a control {what}");
+    }
 }
 
 /// Written down before it exists.

@@ -130,6 +130,18 @@ impl Sandbox {
         }
     }
 
+    /// The proven layers that hold for a child confined like this: each profile has a filter of its
+    /// own, and only mode `permissive` leaves the network open.
+    pub fn layers_of(&self, confinement: &Confinement) -> Vec<String> {
+        let others = match confinement.profile() {
+            Profile::Builtin => "seccomp-command",
+            Profile::Command => "seccomp-builtin",
+        };
+        let open = confinement.network() == Network::Inherited;
+        let holds = |layer: &String| layer != others && !(open && layer == "landlock-tcp");
+        self.layers().into_iter().filter(holds).collect()
+    }
+
     /// The proven layers with their evidence.
     pub fn proof(&self) -> &[Layer] {
         &self.layers

@@ -90,14 +90,13 @@ impl Toolbox {
         let tool = tool::find(call.name.as_str())
             .filter(|tool| tool.effect == call.effect)
             .ok_or_else(|| format!("there is no tool {} with effect {}", call.name, call.effect))?;
-        let finished = match tool.work {
+        match tool.work {
             Work::Inside(_) => self.inside(tool, call).await,
             Work::Command => self.command(tool, call).await,
-        }?;
-        Ok(ToolOutcome::of(finished, self.sandbox.layers()))
+        }
     }
 
-    async fn inside(&self, tool: &Tool, call: &ToolCall) -> Result<Finished, String> {
+    async fn inside(&self, tool: &Tool, call: &ToolCall) -> Result<ToolOutcome, String> {
         let job = serde_json::to_vec(&ToolJob {
             tool: tool.name.to_owned(),
             arguments: call.arguments.clone(),
@@ -105,17 +104,25 @@ impl Toolbox {
         let job = job.map_err(|error| error.to_string())?;
         let confinement = self.confine(tool, Profile::Builtin, &[])?;
         let finished = self.sandbox.run(&confinement, &job).await;
-        finished.map_err(|error| error.to_string())
+        let finished = finished.map_err(|error| error.to_string())?;
+        Ok(ToolOutcome::of(
+            finished,
+            self.sandbox.layers_of(&confinement),
+        ))
     }
 
-    async fn command(&self, tool: &Tool, call: &ToolCall) -> Result<Finished, String> {
+    async fn command(&self, tool: &Tool, call: &ToolCall) -> Result<ToolOutcome, String> {
         let (argv, cwd) = run_command::asked(&call.arguments);
         let (mode, allowed) = (self.sandbox.mode(), &self.allowed_commands);
         let prepared = run_command::prepare(mode, allowed, &self.workspace, argv, cwd)
             .map_err(|refused| refused.to_string())?;
         let confinement = self.confine(tool, Profile::Command, &prepared.programs)?;
         let finished = self.sandbox.run_command(&confinement, &prepared.job).await;
-        finished.map_err(|error| error.to_string())
+        let finished = finished.map_err(|error| error.to_string())?;
+        Ok(ToolOutcome::of(
+            finished,
+            self.sandbox.layers_of(&confinement),
+        ))
     }
 
     fn confine(

@@ -92,7 +92,7 @@ fn check(logs: &Path, json: bool) -> CliResult {
 fn explain(found: &Verified) {
     let (records, segments) = (found.records, found.segments);
     match &found.verdict {
-        Verdict::Intact => say!("intact: {records} records in {segments} segments"),
+        Verdict::Intact => say!("intact: {records} records, {segments} segment(s)"),
         Verdict::Torn { segment, bytes } => {
             say!(
                 "torn: {records} records are intact; {bytes} bytes at the end of {segment} are not"

@@ -162,10 +162,10 @@ fn told(step: &Value) -> Option<String> {
             )
         }
         "asked" => format!(
-            "recorded   {}: asking {}/{}",
-            record(),
+            "asking     {}/{}; {}",
             text("provider"),
-            text("model")
+            text("model"),
+            record()
         ),
         "permitted" => format!(
             "permitted  {} {} by {}; {}",
