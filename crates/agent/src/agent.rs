@@ -258,7 +258,8 @@ impl Agent {
                     });
                 }
                 Acted::Refused(refusal) => {
-                    turn.messages.push(self.tell_refusal(&proposed, &refusal));
+                    let told = self.tell_refusal(&proposed, &refusal, &turn.boundary);
+                    turn.messages.push(told);
                     turn.refusals.push(refusal);
                 }
             }
@@ -267,10 +268,10 @@ impl Agent {
     }
 
     /// The model hears why; the commands that would change it are for the person only.
-    fn tell_refusal(&self, proposed: &ProposedCall, refusal: &Refusal) -> Message {
+    fn tell_refusal(&self, proposed: &ProposedCall, refusal: &Refusal, boundary: &str) -> Message {
         // The reason quotes what the model wrote, so it is no operator text.
         let reason = Untrusted::new(refusal.reason());
-        let result = self.guard.screen_untrusted(&reason, "refusal").text;
+        let result = self.guard.screen_untrusted(&reason, boundary).text;
         // A malformed call was not taken back into the conversation, so it has no result either.
         if refusal.is_invalid() {
             return Message::User(result);
