@@ -19,6 +19,10 @@ pub(crate) const MAX_LATER: usize = 64 * 1024;
 /// So long a record that nobody waits for may wait for company. The end record of one request then
 /// rides on the flush that the begin record of the next one needs anyway.
 const LINGER: Duration = Duration::from_millis(10);
+/// So long the writer waits for company when the flush before carried more than one caller: the others
+/// are about to be back, and one flush for all of them costs what a flush for one does. A lone caller
+/// waits for nobody.
+const GATHER: Duration = Duration::from_micros(150);
 /// So many of them do not wait for company.
 const CROWD: usize = 512;
 
@@ -117,6 +121,8 @@ struct State {
     jobs: VecDeque<Job>,
     waiting: usize,
     later: usize,
+    /// How many callers the jobs taken last carried.
+    carried: usize,
     /// Somebody waits, or a crowd does: the writer is to work at once.
     urgent: bool,
     /// The writer looks again by itself within [`LINGER`], so it need not be woken for a record that
@@ -221,12 +227,21 @@ impl Queue {
             }
         }
         state.lingering = false;
+        if state.life == Life::Open && state.carried > 1 {
+            drop(state);
+            std::thread::sleep(GATHER);
+            state = self.state();
+        }
         let many = most.min(state.jobs.len());
         let jobs: Vec<Job> = state.jobs.drain(..many).collect();
         state.urgent = !state.jobs.is_empty();
+        state.carried = 0;
         for job in &jobs {
             match job {
-                Job::Write(_, then) if then.is_waited_for() => state.waiting -= 1,
+                Job::Write(_, then) if then.is_waited_for() => {
+                    state.waiting -= 1;
+                    state.carried += 1;
+                }
                 Job::Write(..) => state.later -= 1,
                 Job::Flush(_) => {}
             }
