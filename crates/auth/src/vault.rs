@@ -13,6 +13,8 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime, hex};
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -117,9 +119,66 @@ impl KeySource {
 /// The vault. Every process of one home may hold one; each looks at the disk when asked.
 #[derive(Debug)]
 pub struct Vault {
-    db: Mutex<Database>,
+    db: Mutex<Opened>,
     path: PathBuf,
     sources: Vec<KeySource>,
+}
+
+/// The database, and what was unsealed from just this connection to it.
+#[derive(Debug)]
+struct Opened {
+    database: Database,
+    warm: HashMap<ProviderName, Warm>,
+}
+
+/// A credential that was unsealed before. Unsealing costs more than the rest of a request's
+/// authentication. It counts while nobody has written to the store since, and
+/// for [`NOTED_EVERY`] at most: then the key and the seal are looked at anew.
+#[derive(Debug)]
+struct Warm {
+    version: (i64, u64),
+    origin: Origin,
+    secret: Secret,
+    unsealed: UnixTime,
+}
+
+impl Deref for Opened {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
+impl Opened {
+    fn new(database: Database) -> Self {
+        Self {
+            database,
+            warm: HashMap::new(),
+        }
+    }
+
+    /// Changes whenever another connection writes.
+    fn others(&self) -> Result<i64, AuthError> {
+        let ask = || {
+            let mut statement = self.conn.prepare_cached("PRAGMA data_version")?;
+            statement.query_row([], |row| row.get(0))
+        };
+        ask().map_err(self.failed())
+    }
+
+    /// Changes whenever this connection writes.
+    fn ours(&self) -> u64 {
+        self.conn.total_changes()
+    }
+
+    fn warm(&self, provider: ProviderName, origin: &Origin, now: UnixTime) -> Option<Secret> {
+        let warm = self.warm.get(&provider)?;
+        let fresh = now >= warm.unsealed && now.since(warm.unsealed) < NOTED_EVERY;
+        let written = (self.others().ok()?, self.ours()) != warm.version;
+        let same = warm.origin == *origin && !written;
+        (fresh && same).then(|| warm.secret.clone())
+    }
 }
 
 impl Vault {
@@ -139,7 +198,7 @@ impl Vault {
         }
         let db = Database::open(&path, Durability::Full)?;
         Ok(Self {
-            db: Mutex::new(db),
+            db: Mutex::new(Opened::new(db)),
             path,
             sources,
         })
@@ -196,7 +255,33 @@ impl Vault {
         origin: &Origin,
         now: UnixTime,
     ) -> Result<Option<Secret>, VaultError> {
-        let db = self.lock()?;
+        let mut db = self.lock()?;
+        if let Some(secret) = db.warm(provider, origin, now) {
+            return Ok(Some(secret));
+        }
+        // Asked before the read: what another process writes in between is then not missed.
+        let others = db.others()?;
+        let Some(secret) = self.unsealed(&db, provider, origin, now)? else {
+            db.warm.remove(&provider);
+            return Ok(None);
+        };
+        let warm = Warm {
+            version: (others, db.ours()),
+            origin: origin.clone(),
+            secret: secret.clone(),
+            unsealed: now,
+        };
+        db.warm.insert(provider, warm);
+        Ok(Some(secret))
+    }
+
+    fn unsealed(
+        &self,
+        db: &Database,
+        provider: ProviderName,
+        origin: &Origin,
+        now: UnixTime,
+    ) -> Result<Option<Secret>, VaultError> {
         let sql = "SELECT id, kind, origin, sealed_key, sealed, last_used FROM credentials WHERE provider = ?1";
         let mut query = db.conn.prepare_cached(sql).map_err(db.failed())?;
         let row = query.query_row([provider.as_str()], Sealed::of).optional();
@@ -211,7 +296,7 @@ impl Vault {
                 asked: origin.clone(),
             });
         }
-        let master = self.master(&db, false)?;
+        let master = self.master(db, false)?;
         let bound = bound_to(&row.id, provider, &row.kind, &row.origin);
         let tampered = || VaultError::Tampered(provider);
         let data_key = unseal(&master, &row.data_key, &bound).ok_or_else(tampered)?;
@@ -255,6 +340,7 @@ impl Vault {
         let mut db = self.lock()?;
         let deleted = (|| {
             let tx = db
+                .database
                 .conn
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
             tx.execute("DELETE FROM credentials", [])?;
@@ -358,10 +444,10 @@ impl Vault {
     }
 
     /// The store; opened anew when another file has taken its name.
-    fn lock(&self) -> Result<MutexGuard<'_, Database>, VaultError> {
+    fn lock(&self) -> Result<MutexGuard<'_, Opened>, VaultError> {
         let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         if db.still_in_place().is_err() {
-            *db = Database::open(&self.path, Durability::Full)?;
+            *db = Opened::new(Database::open(&self.path, Durability::Full)?);
         }
         Ok(db)
     }

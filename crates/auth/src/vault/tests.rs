@@ -358,3 +358,50 @@ fn sealed_halves_of_two_records_do_not_fit_together() {
         assert!(matches!(asked, Err(VaultError::Tampered(_))), "{half}");
     }
 }
+
+#[test]
+fn what_was_unsealed_before_does_not_outlive_a_change_of_the_store() {
+    let home = TempDir::new().unwrap();
+    let (gateway, command) = (filled(&home), vault(&home));
+    let asked = || {
+        gateway
+            .secret_for(ProviderName::OpenAi, &openai(), T0)
+            .unwrap()
+    };
+    for _ in 0..2 {
+        assert_eq!(asked(), Some(Secret::new(CANARY)));
+    }
+    let put = |vault: &Vault, text: &str| {
+        let secret = Secret::new(text);
+        let stored = vault.put(
+            ProviderName::OpenAi,
+            CredentialKind::ApiKey,
+            &openai(),
+            &secret,
+            T0,
+        );
+        stored.unwrap();
+    };
+    put(&command, "sk-by-another-process");
+    assert_eq!(asked(), Some(Secret::new("sk-by-another-process")));
+    put(&gateway, "sk-by-this-process");
+    assert_eq!(asked(), Some(Secret::new("sk-by-this-process")));
+    let evil = origin("https://evil.example");
+    let elsewhere = gateway.secret_for(ProviderName::OpenAi, &evil, T0);
+    assert!(matches!(elsewhere, Err(VaultError::WrongHost { .. })));
+    assert!(asked().is_some());
+    command.remove_all().unwrap();
+    assert_eq!(asked(), None);
+}
+
+#[test]
+fn a_key_that_was_taken_away_locks_within_a_minute() {
+    let home = TempDir::new().unwrap();
+    let vault = filled(&home);
+    let asked = |now| vault.secret_for(ProviderName::OpenAi, &openai(), now);
+    assert!(asked(T0).unwrap().is_some());
+    std::fs::remove_file(home.path().join("vault.key")).unwrap();
+    assert!(matches!(vault.check(), Err(VaultError::Locked(_))));
+    let later = T0.plus(Duration::from_secs(60));
+    assert!(matches!(asked(later), Err(VaultError::Locked(_))));
+}
