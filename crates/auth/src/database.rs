@@ -112,6 +112,15 @@ impl Database {
         }
     }
 
+    /// A number that changes whenever another connection has written: SQLite's `data_version`.
+    pub(crate) fn changes_of_others(&self) -> Result<i64, AuthError> {
+        let ask = || {
+            let mut statement = self.conn.prepare_cached("PRAGMA data_version")?;
+            statement.query_row([], |row| row.get(0))
+        };
+        ask().map_err(self.failed())
+    }
+
     /// For `map_err`: says which store, and whether it is damaged.
     pub(crate) fn failed(&self) -> impl FnOnce(rusqlite::Error) -> AuthError + use<> {
         explain(&self.path)

@@ -158,15 +158,6 @@ impl Opened {
         }
     }
 
-    /// Changes whenever another connection writes.
-    fn others(&self) -> Result<i64, AuthError> {
-        let ask = || {
-            let mut statement = self.conn.prepare_cached("PRAGMA data_version")?;
-            statement.query_row([], |row| row.get(0))
-        };
-        ask().map_err(self.failed())
-    }
-
     /// Changes whenever this connection writes.
     fn ours(&self) -> u64 {
         self.conn.total_changes()
@@ -175,7 +166,7 @@ impl Opened {
     fn warm(&self, provider: ProviderName, origin: &Origin, now: UnixTime) -> Option<Secret> {
         let warm = self.warm.get(&provider)?;
         let fresh = now >= warm.unsealed && now.since(warm.unsealed) < NOTED_EVERY;
-        let written = (self.others().ok()?, self.ours()) != warm.version;
+        let written = (self.changes_of_others().ok()?, self.ours()) != warm.version;
         let same = warm.origin == *origin && !written;
         (fresh && same).then(|| warm.secret.clone())
     }
@@ -260,7 +251,7 @@ impl Vault {
             return Ok(Some(secret));
         }
         // Asked before the read: what another process writes in between is then not missed.
-        let others = db.others()?;
+        let others = db.changes_of_others()?;
         let Some(secret) = self.unsealed(&db, provider, origin, now)? else {
             db.warm.remove(&provider);
             return Ok(None);

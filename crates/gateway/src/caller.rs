@@ -39,7 +39,7 @@ impl Context {
 ///
 /// ```compile_fail,E0451
 /// # fn forge(authenticated: clawdbot_auth::Authenticated) {
-/// let forged = clawdbot_gateway::Caller { authenticated, context: todo!() };
+/// let forged = clawdbot_gateway::Caller { authenticated, context: unreachable!() };
 /// # }
 /// ```
 pub struct Caller {

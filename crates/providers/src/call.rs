@@ -1,7 +1,9 @@
 //! What a model is asked.
 
 use bytes::Bytes;
-use clawdbot_domain::{Audited, Event, Protocol, ProviderName, ToolCall, ToolSpec, Who};
+use clawdbot_domain::{
+    Audited, Event, Protocol, ProviderName, ToolCall, ToolSpec, Who, hex, sha256_hex,
+};
 use clawdbot_guard::{Screened, ScreenedBody};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -121,21 +123,11 @@ impl Audited for RelayCall {
             model: self.body.model().to_owned(),
             stream: self.body.stream(),
             prompt_bytes: self.body.bytes().len(),
-            prompt_sha256: hex(&Sha256::digest(self.body.bytes())),
+            prompt_sha256: sha256_hex(self.body.bytes()),
         }
     }
 
     fn who(&self) -> Who {
         self.who.clone()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }

@@ -107,7 +107,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn open(path: &Path) -> Result<Self, AuthError> {
         let db = Database::open(path, Durability::Full)?;
-        let version = version(&db)?;
+        let version = db.changes_of_others()?;
         let known = Arc::new(Known::new(row::all(&db)?));
         Ok(Self { db, version, known })
     }
@@ -116,19 +116,11 @@ impl Watch {
     pub(super) fn current(&mut self) -> Result<Arc<Known>, AuthError> {
         self.db.still_in_place()?;
         // First the version, then the rows: a change in between is taken in once more next time.
-        let version = version(&self.db)?;
+        let version = self.db.changes_of_others()?;
         if version != self.version {
             self.known = Arc::new(Known::new(row::all(&self.db)?));
             self.version = version;
         }
         Ok(Arc::clone(&self.known))
     }
-}
-
-fn version(db: &Database) -> Result<i64, AuthError> {
-    let ask = || {
-        let mut statement = db.conn.prepare_cached("PRAGMA data_version")?;
-        statement.query_row([], |row| row.get(0))
-    };
-    ask().map_err(db.failed())
 }

@@ -1,13 +1,13 @@
 //! `clawdbot chat`: a conversation with a running gateway.
 
 use super::gateway::runtime;
+use super::record::settings;
 use super::{CliResult, Exit, Failure};
 use crate::client::{Client, Heard};
 use crate::home::Home;
 use crate::{note, say};
 use clap::Args;
 use clawdbot_auth::operator;
-use clawdbot_config::{Overrides, SettingsFile};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -37,9 +37,7 @@ pub fn run(args: &ChatArgs, home: &Home) -> CliResult {
 
 /// A client of the gateway of this home, as its operator.
 pub(super) fn client(home: &Home, port: Option<u16>) -> Result<Client, Failure> {
-    let file = SettingsFile::new(home.config_file());
-    let loaded = file.load(&Overrides::from_vars(std::env::vars_os()));
-    let loaded = loaded.map_err(crate::running::bad_settings)?;
+    let loaded = settings(home)?;
     let token = operator::read(&home.secrets()).map_err(|e| Failure::new(Exit::Io, e))?;
     let token = token.ok_or_else(|| {
         Failure::new(Exit::Unavailable, "there is no operator token in this home")

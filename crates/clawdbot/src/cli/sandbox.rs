@@ -1,10 +1,11 @@
 //! `clawdbot sandbox`.
 
+use super::record::settings;
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;
-use crate::{note, running::bad_settings, say, wire};
+use crate::{note, say, wire};
 use clap::{Args, Subcommand};
-use clawdbot_config::{Overrides, Settings, SettingsFile};
+use clawdbot_config::Settings;
 use clawdbot_domain::SandboxMode;
 use clawdbot_sandbox::{Ended, Finished, Need, Profile, RunError, Sandbox, SandboxSettings};
 use clawdbot_tools::{Catalogue, Prepared, prepare_command};
@@ -45,9 +46,7 @@ pub struct RunArgs {
 }
 
 pub fn run(command: SandboxCommand, home: &Home) -> CliResult {
-    let loaded = SettingsFile::new(home.config_file())
-        .load(&Overrides::from_vars(std::env::vars_os()))
-        .map_err(bad_settings)?;
+    let loaded = settings(home)?;
     let settings = &loaded.settings;
     match command {
         SandboxCommand::Test { json } => test(wire::sandbox_settings(home, settings), json),

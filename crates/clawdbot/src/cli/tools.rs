@@ -1,10 +1,11 @@
 //! `clawdbot tools`.
 
+use super::record::settings;
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;
-use crate::{running::bad_settings, say, wire};
+use crate::{say, wire};
 use clap::Subcommand;
-use clawdbot_config::{Overrides, Settings, SettingsFile};
+use clawdbot_config::Settings;
 use clawdbot_domain::{Principal, ScopeSet, Taint, TokenId, ToolSpec, Who};
 use clawdbot_policy::{Explanation, Facts, Verdict};
 use clawdbot_tools::Catalogue;
@@ -32,9 +33,7 @@ pub enum ToolsCommand {
 }
 
 pub fn run(command: ToolsCommand, home: &Home) -> CliResult {
-    let loaded = SettingsFile::new(home.config_file())
-        .load(&Overrides::from_vars(std::env::vars_os()))
-        .map_err(bad_settings)?;
+    let loaded = settings(home)?;
     match command {
         ToolsCommand::List { json } => Ok(list(&loaded.settings, json)),
         ToolsCommand::Check { name, args, json } => {
