@@ -1,9 +1,9 @@
 //! The two model routes: an agent turn, or a relay to the model's own provider.
 
 use crate::answer::ApiError;
+use crate::body::{MODEL_BODY, body_of, json};
 use crate::caller::Caller;
 use crate::routes::Handled;
-use crate::service::{MODEL_BODY, body_of, json};
 use crate::turn_stream::{Piece, TurnStream};
 use crate::{anthropic, openai, relay, sse};
 use axum::body::Body;

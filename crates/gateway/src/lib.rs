@@ -7,19 +7,24 @@
 
 mod answer;
 mod anthropic;
+mod body;
 mod caller;
 mod chat;
 mod edge;
 mod limit;
 mod listen;
 mod live;
+mod models;
 mod openai;
 mod refusals;
 mod relay;
 mod routes;
 mod serve;
 mod service;
+mod setup;
 mod sse;
+mod state;
+mod tools;
 mod turn_stream;
 
 pub use caller::Caller;

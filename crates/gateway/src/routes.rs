@@ -5,7 +5,7 @@
 
 use crate::answer::ApiError;
 use crate::caller::{Caller, Context};
-use crate::{chat, service};
+use crate::{chat, models, setup, state, tools};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{MethodFilter, on};
@@ -49,10 +49,10 @@ pub(crate) fn routes() -> Routes {
         router: Router::new(),
         rows: Vec::new(),
     }
-    .open("GET", "/", service::root)
-    .open("GET", "/health", service::health)
-    .open("GET", "/ready", service::ready)
-    .open("POST", "/setup", service::setup)
+    .open("GET", "/", state::root)
+    .open("GET", "/health", state::health)
+    .open("GET", "/ready", state::ready)
+    .open("POST", "/setup", setup::setup)
     .guarded(
         "POST",
         "/v1/chat/completions",
@@ -60,9 +60,9 @@ pub(crate) fn routes() -> Routes {
         chat::chat_completions,
     )
     .guarded("POST", "/v1/messages", Scope::Chat, chat::messages)
-    .guarded("GET", "/v1/models", Scope::Read, service::models)
-    .guarded("POST", "/tools/invoke", Scope::Tools, service::invoke)
-    .guarded("GET", "/status", Scope::Read, service::status)
+    .guarded("GET", "/v1/models", Scope::Read, models::models)
+    .guarded("POST", "/tools/invoke", Scope::Tools, tools::invoke)
+    .guarded("GET", "/status", Scope::Read, state::status)
     .otherwise()
 }
 
