@@ -343,10 +343,11 @@ fn listen_to(child: &mut Child, said: Arc<Mutex<String>>) {
     });
 }
 
-/// The port in `listening on http://ADDRESS:PORT`; which address depends on where the test runs (in a
+/// The port in `listening on SCHEME://ADDRESS:PORT`; which address depends on where the test runs (in a
 /// container it is all of them).
 fn port_in(said: &str) -> Option<u16> {
-    let (_, rest) = said.split_once("listening on http://")?;
+    let (_, rest) = said.split_once("listening on ")?;
+    let (_, rest) = rest.split_once("://")?;
     let (address, _) = rest.split_once('\n')?;
     address.rsplit(':').next()?.trim().parse().ok()
 }

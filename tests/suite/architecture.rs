@@ -55,13 +55,13 @@ const HELD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "rustls",
-        &["providers"],
-        "only providers are reached over the network",
+        &["gateway", "providers", BINARY],
+        "TLS is spoken at our own door, to providers, and by the command line to its own gateway",
     ),
     (
         "tokio-rustls",
-        &["providers"],
-        "only providers are reached over the network",
+        &["gateway", "providers", BINARY],
+        "TLS is spoken at our own door, to providers, and by the command line to its own gateway",
     ),
     (
         "webpki-roots",

@@ -33,6 +33,6 @@ mod vault;
 pub use authenticate::{Authenticated, Authenticator};
 pub use error::{AuthError, Rejected, VaultError};
 pub use store::{
-    DEFAULT_TTL, Draft, MAX_TOKENS, MAX_TTL, NewToken, SETUP_TTL, TokenInfo, TokenStore,
+    DEFAULT_TTL, Draft, MAX_TOKENS, MAX_TTL, NewToken, SETUP_TTL, TokenInfo, TokenState, TokenStore,
 };
 pub use vault::{CredentialInfo, CredentialKind, DUE, KeySource, Vault};

@@ -12,7 +12,7 @@ mod setup;
 mod usage;
 
 pub use draft::{Draft, NewToken};
-pub use row::TokenInfo;
+pub use row::{TokenInfo, TokenState};
 pub use setup::SETUP_TTL;
 
 use crate::database::{Database, Durability};

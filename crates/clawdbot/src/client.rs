@@ -1,6 +1,7 @@
 //! The command line as a client of a running gateway: one request, the answer as it comes.
 
 use crate::cli::{Exit, Failure};
+use crate::pin::Pin;
 use clawdbot_domain::Secret;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -8,12 +9,15 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// A gateway on this machine, and the operator's token for it.
 pub struct Client {
     port: u16,
     token: Secret,
+    /// The certificate the gateway must show, when it speaks TLS.
+    pin: Option<Pin>,
 }
 
 /// One event of a streamed answer.
@@ -26,16 +30,11 @@ pub enum Heard {
 
 impl Client {
     /// A client of the gateway at this port.
-    pub fn new(port: u16, token: Secret) -> Self {
-        Self { port, token }
+    pub fn new(port: u16, token: Secret, pin: Option<Pin>) -> Self {
+        Self { port, token, pin }
     }
 
-    async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: String,
-    ) -> Result<Response<Incoming>, Failure> {
+    async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, Failure> {
         let nobody = || {
             Failure::new(
                 Exit::Unavailable,
@@ -46,9 +45,26 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", self.port))
             .await
             .map_err(|_| nobody())?;
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|_| nobody())?;
-        tokio::spawn(connection);
+        let Some(pin) = &self.pin else {
+            return speak(stream).await.map_err(|_| nobody());
+        };
+        let stream = pin.connect(stream).await.map_err(|error| {
+            let port = self.port;
+            Failure::new(
+                Exit::Refused,
+                format!("what answers on port {port} does not show the certificate in gateway.tls.certificate: {error}"),
+            )
+        })?;
+        speak(stream).await.map_err(|_| nobody())
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: String,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut sender = self.connect().await?;
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -111,6 +127,14 @@ impl Client {
             "the answer was cut before its end",
         ))
     }
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> hyper::Result<http1::SendRequest<Full<Bytes>>> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// Event lines out of whatever pieces they arrive in.

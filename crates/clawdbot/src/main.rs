@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod home;
 mod logging;
+mod pin;
 mod running;
 mod wire;
 

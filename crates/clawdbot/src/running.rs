@@ -9,8 +9,9 @@ use clawdbot_auth::operator::{self, Plan};
 use clawdbot_auth::{TokenInfo, TokenStore, Vault};
 use clawdbot_config::{ConfigErrors, Loaded, Overrides, Settings, SettingsFile};
 use clawdbot_domain::{Event, Outcome, Secret, TokenEnv, UnixTime, Who};
-use clawdbot_gateway::{Drained, Listener, Live};
+use clawdbot_gateway::{Drained, Listener, Live, Serving, Tls};
 use clawdbot_sandbox::Sandbox;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub struct Started {
     file: SettingsFile,
     keepers: Keepers,
     listener: Listener,
+    tls: Option<Arc<Tls>>,
     live: Live,
     /// The operator's own token.
     pub operator: Secret,
@@ -97,6 +99,7 @@ impl Proven {
         };
         let rooms =
             wire::rooms(home, settings, &keepers).map_err(|e| Failure::new(Exit::BadConfig, e))?;
+        let tls = wire::tls(settings).map_err(|e| Failure::new(Exit::BadConfig, e))?;
         let bind = wire::bind(settings.gateway.bind);
         if bind.is_wide() {
             check_wide(&keepers.tokens, settings, now)?;
@@ -113,6 +116,7 @@ impl Proven {
             file: self.file,
             keepers,
             listener,
+            tls,
             live: Live::new(rooms),
             operator,
             setup,
@@ -124,6 +128,11 @@ impl Started {
     /// Where it listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listener.addresses()
+    }
+
+    /// The scheme of its addresses.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// The layers of the sandbox, as proven.
@@ -156,7 +165,11 @@ impl Started {
             &self.proven_settings.settings,
             "is weaker than the default",
         );
+        if self.tls.as_ref().is_some_and(|tls| tls.key_is_open()) {
+            tracing::warn!("security: everyone on this machine may read gateway.tls.key");
+        }
         let watcher = Watcher {
+            tls: self.tls.clone(),
             home: self.home,
             settings: self.proven_settings.settings,
             overrides: self.overrides,
@@ -165,7 +178,13 @@ impl Started {
             live: self.live.clone(),
         };
         let watching = tokio::spawn(watcher.watch());
-        let drained = clawdbot_gateway::serve(self.listener, self.live, stop, DRAIN).await;
+        let serving = Serving {
+            listener: self.listener,
+            tls: self.tls,
+            connections: connections(),
+            drain: DRAIN,
+        };
+        let drained = clawdbot_gateway::serve(serving, self.live, stop).await;
         watching.abort();
         let ended = Event::GatewayStop {
             reason: "asked to stop".to_owned(),
@@ -185,7 +204,34 @@ struct Watcher {
     overrides: Overrides,
     file: SettingsFile,
     keepers: Keepers,
+    tls: Option<Arc<Tls>>,
     live: Live,
+}
+
+/// Connections held at once, at most.
+const CONNECTIONS: usize = 12_000;
+
+/// Files, stores, providers and tools need descriptors as well.
+const OTHER_FILES: u64 = 128;
+
+/// As many connections as there are descriptors for, once this process may open all it is allowed
+/// to.
+fn connections() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let open = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let room = open.map_or(u64::MAX, |open| {
+        open.saturating_sub(OTHER_FILES).max(open / 2)
+    });
+    usize::try_from(room)
+        .unwrap_or(CONNECTIONS)
+        .min(CONNECTIONS)
 }
 
 impl Watcher {
@@ -194,6 +240,7 @@ impl Watcher {
         let mut look = tokio::time::interval(LOOK);
         loop {
             look.tick().await;
+            self.renew_tls();
             let stamp = self.file.stamp();
             if stamp == seen {
                 continue;
@@ -209,6 +256,16 @@ impl Watcher {
                     .recorder
                     .note_later(Who::default(), Outcome::Failed, event);
             }
+        }
+    }
+
+    fn renew_tls(&self) {
+        match self.tls.as_ref().map(|tls| tls.renew()) {
+            Some(Ok(true)) => tracing::info!("security: the TLS certificate was renewed"),
+            Some(Err(error)) => {
+                tracing::error!(%error, "security: the TLS files changed and are not usable; the old certificate stays in force");
+            }
+            Some(Ok(false)) | None => {}
         }
     }
 

@@ -6,7 +6,7 @@ use clawdbot_audit::{AuditSettings, Recorder};
 use clawdbot_auth::{Authenticator, TokenStore, Vault};
 use clawdbot_config::{Bind, Cors, RateLimit, Settings};
 use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime};
-use clawdbot_gateway::{EdgeRules, Limit, Ready, Rooms};
+use clawdbot_gateway::{EdgeRules, Limit, Ready, Rooms, Tls};
 use clawdbot_guard::{Guard, GuardSettings};
 use clawdbot_policy::{RuleOfTwo, SandboxRule, ToolPolicy};
 use clawdbot_providers::{Credentials, Directory, Provider, ProviderSettings, Timeouts};
@@ -44,6 +44,7 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         agent,
         models: directory(settings, &keepers.vault, Some(&keepers.recorder))?,
         authenticator: Authenticator::new(Arc::clone(&keepers.tokens), environment),
+        tokens: Arc::clone(&keepers.tokens),
         edge: edge_rules(settings),
         ready: ready(keepers.clone()),
         posture: posture(settings),
@@ -110,6 +111,22 @@ pub fn bind(bind: Bind) -> clawdbot_gateway::Bind {
         Bind::Loopback => clawdbot_gateway::Bind::Loopback,
         Bind::Lan => clawdbot_gateway::Bind::Lan,
         Bind::Address(address) => clawdbot_gateway::Bind::Address(address),
+    }
+}
+
+/// The gateway's own TLS, if any.
+///
+/// # Errors
+/// In words, when one of the two files is not named, or they are not usable.
+pub fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, String> {
+    let files = &settings.gateway.tls;
+    match (&files.certificate, &files.key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Tls::load(certificate.as_ref(), key.as_ref())
+            .map(|tls| Some(Arc::new(tls)))
+            .map_err(|e| format!("gateway.tls: {e}")),
+        (Some(_), None) => Err("gateway.tls.certificate is set and gateway.tls.key is not".into()),
+        (None, Some(_)) => Err("gateway.tls.key is set and gateway.tls.certificate is not".into()),
     }
 }
 

@@ -105,6 +105,15 @@ pub(crate) fn command(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A file by its absolute path. Whether it is there is found out by whoever reads it: it may be
+/// mounted where the gateway runs and not where this command does.
+pub(crate) fn file(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') || text.ends_with('/') || text.contains(char::is_control) {
+        return Err("must be an absolute path of a file, such as /run/secrets/tls.pem".into());
+    }
+    Ok(text.to_owned())
+}
+
 /// A tool this gateway has, or will have under that very name.
 pub(crate) fn tool(text: &str) -> Result<ToolName, String> {
     let known = || BUILT_IN_TOOLS.iter().chain(&PLANNED_TOOLS).copied();

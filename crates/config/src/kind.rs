@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     Policy(At<ToolPolicyMode>),
     Model(At<ModelRef>),
     BaseUrl(ProviderName),
+    File(At<Option<String>>),
     Networks(At<Vec<IpNet>>),
     Hosts(At<Vec<String>>),
     Origins(At<Vec<String>>),
@@ -81,6 +82,7 @@ impl Kind {
                 into.base_urls
                     .insert(provider, check::base_url(word(value)?)?);
             }
+            Self::File(at) => *at(into) = Some(check::file(word(value)?)?),
             Self::Networks(at) => *at(into) = list(value, check::network)?,
             Self::Hosts(at) => *at(into) = list(value, check::host)?,
             Self::Origins(at) => *at(into) = list(value, check::origin)?,
@@ -90,7 +92,7 @@ impl Kind {
         Ok(())
     }
 
-    /// The field as JSON; `null` for a base URL that is not set.
+    /// The field as JSON; `null` for what is not set.
     pub(crate) fn read(self, from: &Values) -> Value {
         // One accessor serves both ways; it wants `&mut`, so reading works on a copy.
         let v = &mut from.clone();
@@ -109,6 +111,7 @@ impl Kind {
                 .base_urls
                 .remove(&provider)
                 .map_or(Value::Null, Value::String),
+            Self::File(at) => at(v).take().map_or(Value::Null, Value::String),
             Self::Networks(at) => texts(at(v)),
             Self::Hosts(at) | Self::Origins(at) | Self::Commands(at) => texts(at(v)),
             Self::Tools(at) => texts(at(v)),
@@ -130,7 +133,8 @@ impl Kind {
             | Self::Mode(_)
             | Self::Policy(_)
             | Self::Model(_)
-            | Self::BaseUrl(_) => Ok(Value::String(text.to_owned())),
+            | Self::BaseUrl(_)
+            | Self::File(_) => Ok(Value::String(text.to_owned())),
             Self::Networks(_)
             | Self::Hosts(_)
             | Self::Origins(_)
@@ -159,6 +163,7 @@ impl Kind {
             }
             Self::Model(_) => "provider/model".into(),
             Self::BaseUrl(_) => "https://… (http://… on this machine only)".into(),
+            Self::File(_) => "an absolute path".into(),
             Self::Networks(_) => "a list of networks such as 10.0.0.0/8".into(),
             Self::Hosts(_) => "a list of host names or addresses".into(),
             Self::Origins(_) => "a list of exact origins such as https://example.com".into(),
@@ -184,6 +189,7 @@ impl Kind {
             | Self::Bind(_)
             | Self::Model(_)
             | Self::BaseUrl(_)
+            | Self::File(_)
             | Self::Networks(_)
             | Self::Hosts(_)
             | Self::Origins(_)

@@ -76,6 +76,7 @@ fn type_of(kind: Kind) -> Value {
         Kind::Bind(_) => json!({"type": "string", "minLength": 1}),
         Kind::Model(_) => json!({"type": "string", "pattern": "^[a-z]+/\\S+$"}),
         Kind::BaseUrl(_) => json!({"type": "string", "pattern": "^https?://[^\\s?#@]+$"}),
+        Kind::File(_) => json!({"type": "string", "pattern": "^/.*[^/]$"}),
         Kind::Networks(_) | Kind::Hosts(_) | Kind::Commands(_) => {
             list(json!({"type": "string", "pattern": "^[^\\s*]+$"}))
         }

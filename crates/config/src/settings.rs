@@ -30,6 +30,8 @@ pub struct Gateway {
     pub trusted_proxies: Vec<IpNet>,
     /// Host names it answers to besides its own; lower case, no port.
     pub allowed_hosts: Vec<String>,
+    /// The gateway's own TLS.
+    pub tls: TlsFiles,
     /// Which web pages may call it.
     pub cors: Cors,
     /// How many requests one client may make.
@@ -44,6 +46,15 @@ pub struct Gateway {
     pub audit: AuditPolicy,
     /// The operational log, not the audit log.
     pub log_level: Level,
+}
+
+/// `gateway.tls.*`: both are set, or neither; a gateway does not start with one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Absolute path of the certificate.
+    pub certificate: Option<String>,
+    /// Absolute path of its key.
+    pub key: Option<String>,
 }
 
 /// `gateway.cors.*`.
@@ -196,6 +207,10 @@ impl From<&Values> for Gateway {
             environment: v.environment,
             trusted_proxies: v.trusted_proxies.clone(),
             allowed_hosts: v.allowed_hosts.clone(),
+            tls: TlsFiles {
+                certificate: v.tls_certificate.clone(),
+                key: v.tls_key.clone(),
+            },
             cors: if v.cors_enabled {
                 Cors::Allow(v.allowed_origins.clone())
             } else {

@@ -7,7 +7,7 @@ use crate::weaken::Weaker;
 use clawdbot_domain::ProviderName;
 
 /// Every key, in the order of the reference.
-pub static KEYS: [Key; 35] = [
+pub static KEYS: [Key; 37] = [
     key(
         "gateway.bind",
         Kind::Bind(|v| &mut v.bind),
@@ -40,6 +40,21 @@ pub static KEYS: [Key; 35] = [
          other is refused (421), which stops DNS rebinding.",
     )
     .weaker(Weaker::Longer),
+    key(
+        "gateway.tls.certificate",
+        Kind::File(|v| &mut v.tls_certificate),
+        "PEM file with the certificate (leaf first, then its chain) of the gateway's own TLS; \
+         taken anew when it changes. Unset: no TLS.",
+    )
+    .weaker(Weaker::Unset)
+    .restart(),
+    key(
+        "gateway.tls.key",
+        Kind::File(|v| &mut v.tls_key),
+        "PEM file with the private key of that certificate. Both are set, or neither.",
+    )
+    .weaker(Weaker::Unset)
+    .restart(),
     key(
         "gateway.logLevel",
         Kind::Level(|v| &mut v.log_level),

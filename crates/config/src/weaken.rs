@@ -32,6 +32,8 @@ pub(crate) enum Weaker {
     Widened,
     /// Anything but this word.
     Changed(&'static str),
+    /// Taken away.
+    Unset,
     /// Another machine than before, that is neither this one nor the provider's own.
     Elsewhere,
 }
@@ -104,6 +106,7 @@ impl Weaker {
             Self::Later => place(to) > place(from),
             Self::Widened => widened(from, to),
             Self::Changed(safe) => to.as_str() != Some(safe),
+            Self::Unset => to.is_null(),
             Self::Elsewhere => elsewhere(from, to, &key.default_value()),
         }
     }
@@ -121,6 +124,7 @@ impl Weaker {
             Self::Later => "set to a later word",
             Self::Widened => "more machines can reach it",
             Self::Changed(_) => "changed from its default",
+            Self::Unset => "unset",
             Self::Elsewhere => "it leaves for another machine",
         }
     }

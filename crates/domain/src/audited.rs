@@ -104,6 +104,9 @@ pub enum Event {
         reason: String,
         repeats: u64,
     },
+    /// An answer was broken off while it was on its way: its token stopped counting.
+    #[serde(rename = "security.answer.cut")]
+    AnswerCut { reason: String },
     /// An API request was answered. What it made happen has begin records of its own.
     #[serde(rename = "request")]
     Request {
@@ -257,6 +260,7 @@ impl Event {
             Self::GatewayStart { .. }
             | Self::GatewayStop { .. }
             | Self::RequestRefused { .. }
+            | Self::AnswerCut { .. }
             | Self::ToolDenied { .. }
             | Self::GuardFinding { .. }
             | Self::ConfigChanged { .. }
@@ -281,6 +285,7 @@ impl Event {
     pub const fn level(&self) -> Level {
         match self {
             Self::RequestRefused { .. }
+            | Self::AnswerCut { .. }
             | Self::ToolDenied { .. }
             | Self::GuardFinding { .. }
             | Self::TokenRevoked { .. }

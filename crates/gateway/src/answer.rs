@@ -9,7 +9,8 @@ use clawdbot_domain::{Protocol, ProviderName};
 use clawdbot_guard::BodyRefusal;
 use clawdbot_providers::{NoProvider, ProviderError};
 use http::{HeaderValue, Response, StatusCode, header};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::time::Duration;
 
 /// An error on its way to the caller.
@@ -34,6 +35,32 @@ pub(crate) struct ForTheLog {
     pub(crate) why: String,
 }
 
+/// An error as JSON: OpenAI's shape, or with `type: "error"` around it Anthropic's.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(crate) struct ErrorBody<'a> {
+    /// `error`, in Anthropic's dialect.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    /// What went wrong.
+    error: ErrorDetail<'a>,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ErrorDetail<'a> {
+    /// In words, for people.
+    message: &'a str,
+    /// The kind of error, in the dialect's own words.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Always null; OpenAI's clients look for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    param: Option<()>,
+    /// Machine-readable and stable.
+    code: &'static str,
+}
+
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -45,7 +72,8 @@ impl ApiError {
         }
     }
 
-    fn log(mut self, log: impl Into<String>) -> Self {
+    /// With more for the log than for the caller.
+    pub(crate) fn with_log(mut self, log: impl Into<String>) -> Self {
         self.log = Some(log.into());
         self
     }
@@ -60,7 +88,7 @@ impl ApiError {
             "misdirected",
             "this host is not served here",
         )
-        .log(why)
+        .with_log(why)
     }
 
     pub(crate) fn foreign_origin(origin: &HeaderValue) -> Self {
@@ -69,7 +97,7 @@ impl ApiError {
             "origin_not_allowed",
             "this origin is not allowed",
         )
-        .log(format!(
+        .with_log(format!(
             "origin {origin:?} is not one of gateway.cors.allowedOrigins"
         ))
     }
@@ -80,7 +108,7 @@ impl ApiError {
             "rate_limited",
             "too many requests; see Retry-After",
         )
-        .log(which);
+        .with_log(which);
         error.retry_after = Some(retry_after);
         error
     }
@@ -92,7 +120,7 @@ impl ApiError {
             "invalid_token",
             "a valid token is needed: Authorization: Bearer <token>, or x-api-key",
         )
-        .log(why)
+        .with_log(why)
     }
 
     pub(crate) fn scope(needed: clawdbot_domain::Scope) -> Self {
@@ -108,7 +136,25 @@ impl ApiError {
     pub(crate) fn our_credential(provider: ProviderName, status: StatusCode) -> Self {
         let message = format!("{provider} does not take the gateway's credential");
         let log = format!("{message} ({status}); see clawdbot models status --probe");
-        Self::new(StatusCode::BAD_GATEWAY, "provider_credential", message).log(log)
+        Self::new(StatusCode::BAD_GATEWAY, "provider_credential", message).with_log(log)
+    }
+
+    /// Nothing was done, and it may be tried again; why is for the log.
+    pub(crate) fn unavailable(code: &'static str, why: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code,
+            "this cannot be done at the moment; nothing was changed",
+        )
+        .with_log(why)
+    }
+
+    pub(crate) fn no_method() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this endpoint does not take that method; see Allow",
+        )
     }
 
     pub(crate) fn no_route() -> Self {
@@ -149,15 +195,21 @@ impl ApiError {
 
     /// The JSON of the error in a dialect.
     pub(crate) fn body(&self, dialect: Protocol) -> String {
-        match dialect {
-            Protocol::OpenAi => json!({"error": {
-                "message": self.message, "type": self.openai_type(), "param": null, "code": self.code,
-            }}),
-            Protocol::Anthropic => json!({"type": "error", "error": {
-                "type": self.anthropic_type(), "message": self.message, "code": self.code,
-            }}),
-        }
-        .to_string()
+        let (envelope, kind, param) = match dialect {
+            Protocol::OpenAi => (None, self.openai_type(), Some(())),
+            Protocol::Anthropic => (Some("error"), self.anthropic_type(), None),
+        };
+        let error = ErrorDetail {
+            message: &self.message,
+            kind,
+            param,
+            code: self.code,
+        };
+        let body = ErrorBody {
+            kind: envelope,
+            error,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
     }
 
     fn openai_type(&self) -> &'static str {
@@ -192,7 +244,7 @@ impl From<TurnError> for ApiError {
                 "audit_unavailable",
                 "the audit log cannot be written, so nothing was done",
             )
-            .log(why.to_string()),
+            .with_log(why.to_string()),
             TurnError::Guarded(report) => {
                 Self::new(StatusCode::FORBIDDEN, "prompt_injection", report.public())
             }
@@ -240,7 +292,7 @@ impl From<ProviderError> for ApiError {
             ),
             ProviderError::Cut { .. } => (StatusCode::BAD_GATEWAY, "provider_cut", log.clone()),
         };
-        let mut answer = Self::new(status, code, message).log(log);
+        let mut answer = Self::new(status, code, message).with_log(log);
         if let ProviderError::Refused {
             retry_after: Some(seconds),
             ..

@@ -1,15 +1,19 @@
 //! Anthropic's messages, as far as an agent turn needs them. Relayed requests are not decoded.
 
 use crate::answer::ApiError;
+use crate::openapi::names_model;
 use crate::sse::{Dialect, Events};
 use clawdbot_agent::{Answer, Said};
 use clawdbot_domain::Protocol;
 use clawdbot_providers::Finish;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The fields of a request that a turn looks at.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "AnthropicRequest")]
+#[schemars(transform = names_model)]
 pub(crate) struct Request {
     messages: Vec<Message>,
     max_tokens: u32,
@@ -21,20 +25,23 @@ pub(crate) struct Request {
     tools: Option<Vec<Value>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "AnthropicMessage")]
 struct Message {
     role: String,
     content: Content,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "AnthropicContent")]
 #[serde(untagged)]
 enum Content {
     Text(String),
     Blocks(Vec<Block>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "AnthropicBlock")]
 struct Block {
     #[serde(rename = "type")]
     kind: String,

@@ -1,11 +1,15 @@
 //! Bodies: a request's read within its size and its time, an answer's made of JSON.
 
 use crate::answer::ApiError;
+use crate::caller::Context;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bodies of model routes: Anthropic documents 32 MB.
@@ -17,24 +21,26 @@ pub(crate) const ADMIN_BODY: usize = 1 << 20;
 /// How long a client may take to send its body.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Reads a whole body, within its size and its time.
+/// Reads a whole body, within its size and its time. A body that is not said to be JSON is not read:
+/// no form and no script of another site can say so without asking first.
 pub(crate) async fn body_of(request: Request<Body>, most: usize) -> Result<Bytes, ApiError> {
-    let encoding = request.headers().get(header::CONTENT_ENCODING);
-    if encoding.is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(ApiError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "encoding_not_supported",
-            "send the body without Content-Encoding",
-        ));
+    let (parts, body) = request.into_parts();
+    if !body.is_end_stream() {
+        check_kind(&parts.headers)?;
     }
-    let collected = Limited::new(request.into_body(), most).collect();
+    let announced = body.size_hint().exact().map(usize::try_from);
+    let bytes = match announced {
+        Some(Ok(bytes)) if bytes <= most => bytes,
+        Some(_) => return Err(too_large(most)),
+        None => most,
+    };
+    if let Some(context) = parts.extensions.get::<Arc<Context>>() {
+        context.hold(context.server.caps.body(bytes)?);
+    }
+    let collected = Limited::new(body, most).collect();
     match tokio::time::timeout(BODY_DEADLINE, collected).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("the body is larger than {most} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
         Ok(Err(_)) => Err(ApiError::bad_request("the body ended before its end")),
         Err(_) => Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -47,6 +53,46 @@ pub(crate) async fn body_of(request: Request<Body>, most: usize) -> Result<Bytes
     }
 }
 
+fn check_kind(headers: &HeaderMap) -> Result<(), ApiError> {
+    let unsupported = |code, message| {
+        Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            code,
+            message,
+        ))
+    };
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return unsupported(
+            "encoding_not_supported",
+            "send the body without Content-Encoding",
+        );
+    }
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = kind.and_then(|kind| kind.split(|b| *b == b';').next());
+    if !essence.is_some_and(|e| e.trim_ascii().eq_ignore_ascii_case(b"application/json")) {
+        return unsupported(
+            "not_json",
+            "send the body with the header Content-Type: application/json",
+        );
+    }
+    Ok(())
+}
+
+fn too_large(most: usize) -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("the body is larger than {most} bytes"),
+    )
+}
+
+/// An answer of one of our own types.
+pub(crate) fn json_of(status: StatusCode, told: &impl Serialize) -> Response<Body> {
+    json(status, &serde_json::to_value(told).unwrap_or(Value::Null))
+}
+
+/// An answer.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(value.to_string()));
     *response.status_mut() = status;

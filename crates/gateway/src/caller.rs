@@ -9,6 +9,7 @@ use http::{HeaderMap, header};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// One request: under which rooms, from where, and who turned out to be asking.
 pub(crate) struct Context {
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) dialect: Protocol,
     /// Set once the token is known; read for the request's own record.
     pub(crate) actor: OnceLock<TokenId>,
+    /// The room its body takes, for as long as anything of the request is left.
+    pub(crate) body: OnceLock<OwnedSemaphorePermit>,
 }
 
 impl Context {
@@ -29,6 +32,24 @@ impl Context {
             session: None,
             request: Some(self.id.clone()),
             address: Some(self.address),
+        }
+    }
+
+    /// Holds the room for the body.
+    pub(crate) fn hold(&self, room: OwnedSemaphorePermit) {
+        // A body is read once.
+        let _ = self.body.set(room);
+    }
+
+    /// Somebody could not say who they are: counted by address, answered later and later, and past
+    /// the cap not even told why. A valid token from the same address is never held up.
+    pub(crate) async fn not_authenticated(&self, why: impl Into<String>) -> ApiError {
+        match self.server.edge.count_failure(self.address, Instant::now()) {
+            Ok(delay) => {
+                tokio::time::sleep(delay).await;
+                ApiError::unauthenticated(why)
+            }
+            Err(error) => error,
         }
     }
 }
@@ -49,25 +70,25 @@ pub struct Caller {
 
 impl Caller {
     /// Authenticates a request and checks that its token has the scope, where one is needed.
-    pub(crate) fn identify(
+    pub(crate) async fn identify(
         context: &Arc<Context>,
         headers: &HeaderMap,
         needed: Option<Scope>,
     ) -> Result<Self, ApiError> {
-        let now = Instant::now();
         let authenticated = match authenticate(&context.rooms, headers) {
             Ok(authenticated) => authenticated,
-            Err(why) => {
-                context.server.edge.count_failure(context.address, now)?;
-                return Err(ApiError::unauthenticated(why));
-            }
+            Err(why) => return Err(context.not_authenticated(why).await),
         };
         let principal = authenticated.principal();
         let _ = context.actor.set(principal.token.clone());
         context
             .server
             .edge
-            .admit_token(&context.rooms.edge, &principal.token, now)?;
+            .admit_token(&context.rooms.edge, &principal.token, Instant::now())?;
+        if needed == Some(Scope::Admin) {
+            let (edge, rules) = (&context.server.edge, &context.rooms.edge);
+            edge.admit_admin(rules, &principal.token, Instant::now())?;
+        }
         if let Some(missing) = needed.filter(|scope| !principal.scopes.has(*scope)) {
             return Err(ApiError::scope(missing));
         }

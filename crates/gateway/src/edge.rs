@@ -9,9 +9,19 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+/// How many requests a minute a token may make to admin routes, where the limit in the settings is not
+/// lower anyway. People and scripts that keep tokens need few; a stolen token is to be slow.
+const ADMIN: Limit = Limit {
+    max_requests: 30,
+    window: Duration::from_secs(60),
+};
+
 /// How many failed authentications an address may have in [`FAILURE_WINDOW`] before it is told to
 /// wait. A valid token is never kept out by failures from its address: many users may share one.
 const FAILURES: u32 = 10;
+
+/// The answer to a failure is held back at most this long.
+const FAILURE_DELAY: Duration = Duration::from_secs(2);
 
 /// The window of [`FAILURES`].
 const FAILURE_WINDOW: Duration = Duration::from_secs(60);
@@ -43,6 +53,7 @@ pub struct EdgeRules {
 pub(crate) struct Edge {
     by_address: SlidingLog<IpAddr>,
     by_token: SlidingLog<TokenId>,
+    by_admin: SlidingLog<TokenId>,
     failures: SlidingLog<IpAddr>,
 }
 
@@ -50,8 +61,7 @@ impl EdgeRules {
     /// Whose request it is: the peer, or what a trusted proxy says of it. The rightmost address that
     /// is no trusted proxy counts; whatever a client wrote further left is never looked at.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |address: IpAddr| self.trusted_proxies.iter().any(|n| n.contains(&address));
-        if self.trusted_proxies.is_empty() || !trusted(peer) {
+        if !self.trusts(peer) {
             return peer;
         }
         let lines = headers.get_all("x-forwarded-for").into_iter();
@@ -64,19 +74,29 @@ impl EdgeRules {
                 break;
             };
             client = address.to_canonical();
-            if !trusted(client) {
+            if !self.trusts(client) {
                 break;
             }
         }
         client
     }
 
+    /// True for a peer that speaks for others.
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+
     /// Host and origin. A page that rebinds its name to this address arrives with a foreign `Host`;
     /// a page of another site arrives with a foreign `Origin`.
-    pub(crate) fn admit_site(&self, parts: &Parts) -> Result<(), ApiError> {
+    ///
+    /// The very address the connection came in on is a good host, too: a name can be rebound, an
+    /// address is what it is.
+    pub(crate) fn admit_site(&self, parts: &Parts, local: Option<IpAddr>) -> Result<(), ApiError> {
         let host =
             host_of(parts).ok_or_else(|| ApiError::misdirected("the request names no host"))?;
-        if !self.hosts.contains(bare_host(&host)) {
+        let bare = bare_host(&host);
+        let named = self.hosts.contains(bare);
+        if !named && (local.is_none() || address_of(bare) != local) {
             let why = format!("host {host:?} is not one of gateway.allowedHosts");
             return Err(ApiError::misdirected(why));
         }
@@ -173,14 +193,34 @@ impl Edge {
         }
     }
 
-    /// Counts a failed authentication; past the cap the address is told to wait instead of why.
-    pub(crate) fn count_failure(&self, client: IpAddr, now: Instant) -> Result<(), ApiError> {
+    /// Counts a request of a token to an admin route.
+    pub(crate) fn admit_admin(
+        &self,
+        rules: &EdgeRules,
+        token: &TokenId,
+        now: Instant,
+    ) -> Result<(), ApiError> {
+        if rules.limit.is_none() {
+            return Ok(());
+        }
+        match self.by_admin.admit(token, ADMIN, now) {
+            Admission::Admitted { .. } => Ok(()),
+            Admission::Refused { retry_after } => Err(ApiError::too_many(
+                "rate limit of admin routes",
+                retry_after,
+            )),
+        }
+    }
+
+    /// Counts a failed authentication and says how long its answer is to be held back; past the cap
+    /// the address is told to wait instead of why.
+    pub(crate) fn count_failure(&self, client: IpAddr, now: Instant) -> Result<Duration, ApiError> {
         let limit = Limit {
             max_requests: FAILURES,
             window: FAILURE_WINDOW,
         };
         match self.failures.admit(&network(client), limit, now) {
-            Admission::Admitted { .. } => Ok(()),
+            Admission::Admitted { remaining } => Ok(delay_of(FAILURES - remaining)),
             Admission::Refused { retry_after } => Err(ApiError::too_many(
                 "too many failed authentications",
                 retry_after,
@@ -189,8 +229,16 @@ impl Edge {
     }
 }
 
+/// How long the answer to the nth failure of a window is held back: the first three not at all, for
+/// people who mistype; then twice as long each time.
+fn delay_of(failure: u32) -> Duration {
+    const FREE: u32 = 3;
+    let doubled = failure.checked_sub(FREE + 1).map(|n| 100 << n.min(10));
+    Duration::from_millis(doubled.unwrap_or(0)).min(FAILURE_DELAY)
+}
+
 /// One client is one IPv4 address, or one IPv6 /64: whoever has one address there has them all.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
@@ -226,6 +274,33 @@ fn bare_host(host: &str) -> &str {
         Some((bare, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !bare.is_empty() => bare,
         Some(_) | None => host,
     }
+}
+
+/// A host that is an address: `192.0.2.1`, `[2001:db8::1]`.
+fn address_of(host: &str) -> Option<IpAddr> {
+    let v6 = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    v6.map_or_else(
+        || host.parse().ok().map(IpAddr::V4),
+        |v6| v6.parse().ok().map(IpAddr::V6),
+    )
+    .map(|address| address.to_canonical())
+}
+
+/// The target of a request is one path in plain form, and nothing that one reader could take for
+/// another path than the next: no escapes, no dot segments, no empty ones, no parameters.
+pub(crate) fn check_target(parts: &Parts) -> Result<(), ApiError> {
+    let path = parts.uri.path();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/_-.~:".contains(&b);
+    let segments = path.strip_prefix('/').map(|rest| rest.split('/'));
+    let whole = segments.is_some_and(|mut segments| {
+        path == "/" || segments.all(|segment| !matches!(segment, "" | "." | ".."))
+    });
+    if whole && path.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(
+        "the path is not in plain form: no escapes, no empty or dot segments",
+    ))
 }
 
 /// A page that this gateway served itself.
@@ -265,7 +340,7 @@ mod tests {
     fn a_rebound_host_name_is_misdirected() {
         for host in ["localhost:18789", "127.0.0.1", "[::1]:1", "LOCALHOST"] {
             assert!(
-                rules().admit_site(&parts(&[("host", host)])).is_ok(),
+                rules().admit_site(&parts(&[("host", host)]), None).is_ok(),
                 "{host}"
             );
         }
@@ -277,18 +352,21 @@ mod tests {
             "localhost@x",
         ] {
             assert!(
-                rules().admit_site(&parts(&[("host", host)])).is_err(),
+                rules().admit_site(&parts(&[("host", host)]), None).is_err(),
                 "{host}"
             );
         }
-        assert!(rules().admit_site(&parts(&[])).is_err());
+        assert!(rules().admit_site(&parts(&[]), None).is_err());
     }
 
     #[test]
     fn only_exactly_listed_origins_and_our_own_pass() {
         let with = |origin| {
             rules()
-                .admit_site(&parts(&[("host", "localhost:18789"), ("origin", origin)]))
+                .admit_site(
+                    &parts(&[("host", "localhost:18789"), ("origin", origin)]),
+                    None,
+                )
                 .is_ok()
         };
         assert!(with("https://trusted-domain.com") && with("http://localhost:18789"));

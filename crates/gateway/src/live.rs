@@ -2,7 +2,7 @@
 
 use crate::edge::EdgeRules;
 use clawdbot_agent::Agent;
-use clawdbot_auth::Authenticator;
+use clawdbot_auth::{Authenticator, TokenStore};
 use clawdbot_providers::Directory;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,6 +17,8 @@ pub struct Rooms {
     pub models: Directory,
     /// Who asks.
     pub authenticator: Authenticator,
+    /// Their tokens, for the admin API.
+    pub tokens: Arc<TokenStore>,
     /// The rules of the edge.
     pub edge: EdgeRules,
     /// What `/ready` and `/status` report.

@@ -1,16 +1,20 @@
 //! OpenAI's chat completions, as far as an agent turn needs them. Relayed requests are not decoded.
 
 use crate::answer::ApiError;
+use crate::openapi::names_model;
 use crate::sse::{Dialect, Events};
 use clawdbot_agent::{Answer, Said};
 use clawdbot_domain::{Protocol, UnixTime};
 use clawdbot_providers::Finish;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The fields of a request that a turn looks at. Others (temperature, user, …) mean nothing to an
 /// agent and are left alone, as the public API leaves what it does not know.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "OpenAiRequest")]
+#[schemars(transform = names_model)]
 pub(crate) struct Request {
     messages: Vec<Message>,
     #[serde(default)]
@@ -27,27 +31,31 @@ pub(crate) struct Request {
     tools: Option<Vec<Value>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "OpenAiStreamOptions")]
 struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "OpenAiMessage")]
 struct Message {
     role: String,
     #[serde(default)]
     content: Option<Content>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "OpenAiContent")]
 #[serde(untagged)]
 enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "OpenAiPart")]
 struct Part {
     #[serde(rename = "type")]
     kind: String,

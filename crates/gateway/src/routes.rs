@@ -1,39 +1,141 @@
-//! The routes, one row each: method, path, who may.
+//! The routes, one row each: method, path, who may, what goes in and what comes out.
 //!
 //! A guarded row takes a handler whose first argument is a [`Caller`], so a handler that forgot to
 //! ask who is calling does not compile; an open row is open because it says so here.
 
 use crate::answer::ApiError;
 use crate::caller::{Caller, Context};
-use crate::{chat, models, setup, state, tools};
+use crate::openapi::{SchemaOf, schema_of};
+use crate::{anthropic, chat, models, openai, openapi, setup, state, tokens, tools, watch};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{MethodFilter, on};
 use clawdbot_domain::{Protocol, Scope};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use schemars::JsonSchema;
 use std::future::Future;
 use std::sync::Arc;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Anyone who passes the edge.
     Open,
     /// A token with this scope.
     Scope(Scope),
 }
 
+/// One route, as it is reviewed and as `/openapi.json` tells it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    /// The name of the operation, for generated clients.
+    pub(crate) name: &'static str,
+    pub(crate) summary: &'static str,
+    /// The body it takes.
+    pub(crate) takes: Option<SchemaOf>,
+    /// What it answers when all is well.
+    pub(crate) gives: Gives,
+    /// Answers beyond those that every route may give.
+    pub(crate) also: &'static [(u16, &'static str)],
+}
+
+/// What a route answers when all is well.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Gives {
+    /// JSON with this status, in this shape where it is ours to say.
+    Json(u16, Option<SchemaOf>),
+    /// JSON, or events when the client asks for a stream.
+    Stream,
+}
+
+const fn row(
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    name: &'static str,
+    summary: &'static str,
+) -> Row {
+    Row {
+        method,
+        path,
+        access,
+        name,
+        summary,
+        takes: None,
+        gives: Gives::Json(200, None),
+        also: &[],
+    }
+}
+
+impl Row {
+    const fn takes<T: JsonSchema>(mut self) -> Self {
+        self.takes = Some(schema_of::<T>);
+        self
+    }
+
+    const fn gives<T: JsonSchema>(mut self, status: u16) -> Self {
+        self.gives = Gives::Json(status, Some(schema_of::<T>));
+        self
+    }
+
+    const fn streams(mut self) -> Self {
+        self.gives = Gives::Stream;
+        self.also = &[
+            (422, "The provider cannot work with it"),
+            (500, "The provider broke"),
+            (
+                502,
+                "The provider cannot be reached, or does not speak its protocol",
+            ),
+            (504, "The provider did not answer in time"),
+            (529, "The provider is overloaded"),
+        ];
+        self
+    }
+
+    const fn also(mut self, also: &'static [(u16, &'static str)]) -> Self {
+        self.also = also;
+        self
+    }
+}
+
+const CHAT: Access = Access::Scope(Scope::Chat);
+const TOOLS: Access = Access::Scope(Scope::Tools);
+const READ: Access = Access::Scope(Scope::Read);
+const ADMIN: Access = Access::Scope(Scope::Admin);
+
+const CONFLICT: &[(u16, &str)] = &[(409, "The token is over, or there are too many")];
+
 /// Every route. The router is built from the same calls, and a test holds the two together.
-pub const TABLE: &[(&str, &str, Access)] = &[
-    ("GET", "/", Access::Open),
-    ("GET", "/health", Access::Open),
-    ("GET", "/ready", Access::Open),
-    ("POST", "/setup", Access::Open),
-    ("POST", "/v1/chat/completions", Access::Scope(Scope::Chat)),
-    ("POST", "/v1/messages", Access::Scope(Scope::Chat)),
-    ("GET", "/v1/models", Access::Scope(Scope::Read)),
-    ("POST", "/tools/invoke", Access::Scope(Scope::Tools)),
-    ("GET", "/status", Access::Scope(Scope::Read)),
+#[rustfmt::skip]
+pub(crate) const TABLE: &[Row] = &[
+    row("GET", "/", Access::Open, "root", "What this is"),
+    row("GET", "/health", Access::Open, "health", "The process answers"),
+    row("GET", "/ready", Access::Open, "ready", "Every control works"),
+    row("POST", "/setup", Access::Open, "redeemSetup", "Trade a setup token for the first admin token")
+        .takes::<setup::Setup>().gives::<setup::Redeemed>(200),
+    row("POST", "/v1/chat/completions", CHAT, "chatCompletions", "OpenAI's chat completions: an agent turn, or a provider's model")
+        .takes::<openai::Request>().streams(),
+    row("POST", "/v1/messages", CHAT, "messages", "Anthropic's messages: an agent turn, or a provider's model")
+        .takes::<anthropic::Request>().streams(),
+    row("GET", "/v1/models", READ, "models", "The agent, and what each configured provider offers"),
+    row("POST", "/tools/invoke", TOOLS, "invokeTool", "One tool call by hand, on the road every call takes")
+        .takes::<tools::Invocation>(),
+    row("GET", "/status", READ, "status", "What is in force"),
+    row("GET", "/openapi.json", READ, "openapi", "This description"),
+    row("GET", "/tokens", ADMIN, "listTokens", "Every token, newest first; never a secret")
+        .gives::<tokens::Tokens>(200),
+    row("POST", "/tokens", ADMIN, "createToken", "Make a token; its secret is in the answer and nowhere else")
+        .takes::<tokens::CreateToken>().gives::<tokens::MadeToken>(201).also(CONFLICT),
+    row("POST", "/tokens/setup", ADMIN, "createSetup", "Make a setup token: 15 minutes, one use")
+        .gives::<tokens::MadeSetup>(201),
+    row("POST", "/tokens/{id}/rotate", ADMIN, "rotateToken", "Put a new token in the place of an old one")
+        .takes::<tokens::RotateToken>().gives::<tokens::MadeToken>(201).also(CONFLICT),
+    row("POST", "/tokens/{id}/revoke", ADMIN, "revokeToken", "Take a token back; its open streams end within a second")
+        .gives::<tokens::Token>(200),
 ];
 
 pub(crate) type Handled = Result<Response<Body>, ApiError>;
@@ -63,6 +165,12 @@ pub(crate) fn routes() -> Routes {
     .guarded("GET", "/v1/models", Scope::Read, models::models)
     .guarded("POST", "/tools/invoke", Scope::Tools, tools::invoke)
     .guarded("GET", "/status", Scope::Read, state::status)
+    .guarded("GET", "/openapi.json", Scope::Read, openapi::openapi)
+    .guarded("GET", "/tokens", Scope::Admin, tokens::list)
+    .guarded("POST", "/tokens", Scope::Admin, tokens::create)
+    .guarded("POST", "/tokens/setup", Scope::Admin, tokens::setup)
+    .guarded("POST", "/tokens/{id}/rotate", Scope::Admin, tokens::rotate)
+    .guarded("POST", "/tokens/{id}/revoke", Scope::Admin, tokens::revoke)
     .otherwise()
 }
 
@@ -108,10 +216,16 @@ impl Routes {
                     return nobody();
                 };
                 let dialect = context.dialect;
-                let answered = match Caller::identify(&context, request.headers(), Some(scope)) {
-                    Ok(caller) => handler(caller, request).await,
-                    Err(error) => Err(error),
-                };
+                let answered =
+                    match Caller::identify(&context, request.headers(), Some(scope)).await {
+                        Ok(caller) => {
+                            as_long_as_it_counts(caller, scope, &context, |caller| {
+                                handler(caller, request)
+                            })
+                            .await
+                        }
+                        Err(error) => Err(error),
+                    };
                 answered.unwrap_or_else(|error| error.into_response(dialect))
             }
         };
@@ -119,24 +233,77 @@ impl Routes {
         self
     }
 
-    /// An unknown path or method tells a caller without a token nothing: 401 comes before 404.
+    /// An unknown path or method tells a caller without a token nothing: 401 comes before 404 and
+    /// 405.
     fn otherwise(mut self) -> Self {
-        let handle = |request: Request<Body>| async move {
-            let Some(context) = context(&request) else {
-                return nobody();
-            };
-            let error = match Caller::identify(&context, request.headers(), None) {
-                Ok(_) => ApiError::no_route(),
-                Err(error) => error,
-            };
-            error.into_response(context.dialect)
-        };
         self.router = self
             .router
-            .fallback(handle)
-            .method_not_allowed_fallback(handle);
+            .fallback(|request| otherwise(request, ApiError::no_route()))
+            .method_not_allowed_fallback(|request| otherwise(request, ApiError::no_method()));
         self
     }
+}
+
+async fn otherwise(request: Request<Body>, error: ApiError) -> Response<Body> {
+    let Some(context) = context(&request) else {
+        return nobody();
+    };
+    let is_method = error.status == StatusCode::METHOD_NOT_ALLOWED;
+    let error = Caller::identify(&context, request.headers(), None)
+        .await
+        .err()
+        .unwrap_or(error);
+    let mut response = error.into_response(context.dialect);
+    if is_method && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = methods_of(request.uri().path());
+        if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+    }
+    response
+}
+
+/// Runs a handler, and lets its answer out, as long as the caller's token counts. What works for
+/// the caller meanwhile has a place among those that may.
+async fn as_long_as_it_counts<F: Future<Output = Handled>>(
+    caller: Caller,
+    scope: Scope,
+    context: &Arc<Context>,
+    handler: impl FnOnce(Caller) -> F,
+) -> Handled {
+    let token = caller.principal().token.clone();
+    let works = matches!(scope, Scope::Chat | Scope::Tools);
+    let slot = if works {
+        Some(context.server.caps.turn(&token)?)
+    } else {
+        None
+    };
+    let response = tokio::select! {
+        biased;
+        answered = handler(caller) => answered?,
+        () = watch::revoked(Arc::clone(context), token.clone()) => return Err(watch::cut(context)),
+    };
+    Ok(watch::watched(context, token, slot, response))
+}
+
+/// The methods a path takes, for `Allow`.
+fn methods_of(path: &str) -> String {
+    let fits = |row: &&Row| {
+        let (mut wanted, mut given) = (row.path.split('/'), path.split('/'));
+        let same = wanted
+            .by_ref()
+            .zip(given.by_ref())
+            .all(|(w, g)| w == g || w == "{id}");
+        same && row.path.split('/').count() == path.split('/').count()
+    };
+    let mut methods = Vec::new();
+    for row in TABLE.iter().filter(fits) {
+        methods.push(row.method);
+        if row.method == "GET" {
+            methods.push("HEAD");
+        }
+    }
+    methods.join(", ")
 }
 
 /// The service puts a context into every request before it reaches the router. Without one there is
@@ -164,15 +331,29 @@ mod tests {
 
     #[test]
     fn the_reviewed_table_is_the_router() {
-        assert_eq!(routes().rows, TABLE);
+        let table = TABLE.iter().map(|row| (row.method, row.path, row.access));
+        assert_eq!(routes().rows, table.collect::<Vec<_>>());
     }
 
     #[test]
     fn only_these_routes_are_open() {
-        let open = TABLE
-            .iter()
-            .filter(|(_, _, access)| *access == Access::Open);
-        let open = open.map(|(_, path, _)| *path).collect::<Vec<_>>();
+        let open = TABLE.iter().filter(|row| row.access == Access::Open);
+        let open = open.map(|row| row.path).collect::<Vec<_>>();
         assert_eq!(open, ["/", "/health", "/ready", "/setup"]);
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let mut names = TABLE.iter().map(|row| row.name).collect::<Vec<_>>();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn a_path_names_its_methods() {
+        assert_eq!(methods_of("/tokens"), "GET, HEAD, POST");
+        assert_eq!(methods_of("/tokens/abc/revoke"), "POST");
+        assert_eq!(methods_of("/nowhere"), "");
     }
 }

@@ -1,26 +1,30 @@
 //! Connections: taken, served, drained.
 
-use crate::edge::Edge;
+use crate::caps::{Caps, Place};
+use crate::edge::{Edge, network};
 use crate::listen::Listener;
 use crate::live::Live;
 use crate::refusals::Refusals;
 use crate::routes::{Routes, routes};
 use crate::service;
+use crate::tls::Tls;
 use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutWriter;
 
-/// How long a client may take to send its header block.
+/// How long a client may take to send its header block, and before it to shake hands.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How large a header block may be.
@@ -29,13 +33,14 @@ const HEADER_BYTES: usize = 64 * 1024;
 /// How many headers a request may have.
 const HEADER_COUNT: usize = 100;
 
-/// How many connections are held at once.
-const CONNECTIONS: usize = 12_000;
+/// How long a client may take no byte of its answer before it is given up.
+const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What every connection shares.
 pub(crate) struct Server {
     pub(crate) live: Live,
     pub(crate) edge: Edge,
+    pub(crate) caps: Caps,
     pub(crate) refusals: Refusals,
     pub(crate) router: Router,
     pub(crate) started: Instant,
@@ -50,23 +55,35 @@ pub enum Drained {
     Cut,
 }
 
-/// Serves until `stop` resolves, then takes no more connections and waits at most `drain` for the
-/// requests in flight.
-pub async fn serve(
-    listener: Listener,
-    live: Live,
-    stop: impl Future<Output = ()>,
-    drain: Duration,
-) -> Drained {
+/// How connections are served.
+pub struct Serving {
+    /// Where they come from.
+    pub listener: Listener,
+    /// TLS on them, if any.
+    pub tls: Option<Arc<Tls>>,
+    /// How many are held at once.
+    pub connections: usize,
+    /// How long requests in flight may take once the gateway is asked to stop.
+    pub drain: Duration,
+}
+
+/// Serves until `stop` resolves, then takes no more connections and waits for the requests in flight.
+pub async fn serve(serving: Serving, live: Live, stop: impl Future<Output = ()>) -> Drained {
     let Routes { router, .. } = routes();
+    let Serving {
+        listener,
+        tls,
+        connections,
+        drain,
+    } = serving;
     let server = Arc::new(Server {
         live,
         edge: Edge::default(),
+        caps: Caps::new(connections),
         refusals: Refusals::default(),
         router,
         started: Instant::now(),
     });
-    let connections = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     let mut tick = tokio::time::interval(Duration::from_secs(10));
@@ -76,16 +93,12 @@ pub async fn serve(
             _ = tick.tick() => server.refusals.flush(&server.live.current()),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    // Over the cap the connection is dropped at once: waiting would hold it anyway.
-                    let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else { continue };
-                    let connection = connection(Arc::clone(&server), stream, peer);
-                    let connection = graceful.watch(connection);
-                    tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%peer, %error, "connection ended");
-                        }
-                        drop(permit);
-                    });
+                    // A proxy's connections are those of many clients.
+                    let client = (!server.live.current().edge.trusts(peer)).then(|| network(peer));
+                    // Over the cap it is dropped at once: making it wait would hold it anyway.
+                    let Some(place) = server.caps.connection(client) else { continue };
+                    let answers = Answers { server: Arc::clone(&server), peer, local: local(&stream) };
+                    tokio::spawn(connection(stream, tls.clone(), answers, graceful.watcher(), place));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: give others a moment to close, do not spin.
@@ -105,10 +118,15 @@ pub async fn serve(
     }
 }
 
+fn local(stream: &TcpStream) -> Option<IpAddr> {
+    stream.local_addr().ok().map(|a| a.ip().to_canonical())
+}
+
 /// Answers the requests of one connection.
 struct Answers {
     server: Arc<Server>,
     peer: IpAddr,
+    local: Option<IpAddr>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Answers {
@@ -117,21 +135,49 @@ impl hyper::service::Service<Request<Incoming>> for Answers {
     type Future = service::Answering;
 
     fn call(&self, request: Request<Incoming>) -> service::Answering {
-        service::answer(Arc::clone(&self.server), self.peer, request)
+        service::answer(Arc::clone(&self.server), self.peer, self.local, request)
     }
 }
 
-fn connection(
-    server: Arc<Server>,
+/// One connection, from its handshake to its end; its place is free again afterwards.
+async fn connection(
     stream: TcpStream,
-    peer: IpAddr,
-) -> http1::Connection<TokioIo<TcpStream>, Answers> {
+    tls: Option<Arc<Tls>>,
+    answers: Answers,
+    graceful: Watcher,
+    place: Place,
+) {
     // Answers are small and streams are prompt: do not wait to fill a segment.
     let _ = stream.set_nodelay(true);
-    http1::Builder::new()
+    let peer = answers.peer;
+    let Some(tls) = tls else {
+        speak(stream, answers, graceful).await;
+        return drop(place);
+    };
+    match tokio::time::timeout(HEADER_DEADLINE, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => speak(stream, answers, graceful).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
+        Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+    }
+    drop(place);
+}
+
+/// HTTP/1.1 over a stream.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    answers: Answers,
+    graceful: Watcher,
+) {
+    let peer = answers.peer;
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(WRITE_DEADLINE));
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADER_COUNT)
-        .serve_connection(TokioIo::new(stream), Answers { server, peer })
+        .serve_connection(TokioIo::new(Box::pin(stream)), answers);
+    if let Err(error) = graceful.watch(connection).await {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::answer::{ApiError, ForTheLog};
 use crate::caller::Context;
+use crate::edge;
 use crate::refusals::Refused;
 use crate::serve::Server;
 use axum::body::Body;
@@ -20,13 +21,19 @@ pub(crate) type Answering =
     Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// Takes one request through the edge and the router, and writes it down.
-pub(crate) fn answer(server: Arc<Server>, peer: IpAddr, request: Request<Incoming>) -> Answering {
-    Box::pin(async move { Ok(life_of_a_request(server, peer, request).await) })
+pub(crate) fn answer(
+    server: Arc<Server>,
+    peer: IpAddr,
+    local: Option<IpAddr>,
+    request: Request<Incoming>,
+) -> Answering {
+    Box::pin(async move { Ok(life_of_a_request(server, peer, local, request).await) })
 }
 
 async fn life_of_a_request(
     server: Arc<Server>,
     peer: IpAddr,
+    local: Option<IpAddr>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let started = Instant::now();
@@ -36,13 +43,15 @@ async fn life_of_a_request(
         id: request_id(),
         dialect: dialect_of(request.uri().path(), request.headers()),
         actor: OnceLock::new(),
+        body: OnceLock::new(),
         server: Arc::clone(&server),
         rooms,
     });
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let origin = request.headers().get(header::ORIGIN).cloned();
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut extra = HeaderMap::new();
-    let mut response = match admit(&context, request, started, &mut extra) {
+    let mut response = match admit(&context, local, request, started, &mut extra) {
         Ok(Admitted::Request(request)) => {
             // The router's own error type is `Infallible`.
             server
@@ -55,6 +64,12 @@ async fn life_of_a_request(
         Ok(Admitted::Answered(response)) => response,
         Err(error) => error.into_response(context.dialect),
     };
+    if chunked {
+        // Whoever stands between may have seen another end of this body (RFC 9112, 6.1): what comes
+        // after it on this connection is nobody's request.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     dress(&context, &mut response, extra, origin.as_ref());
     write_down(&context, &method, path, &mut response, started);
     response
@@ -68,6 +83,7 @@ enum Admitted {
 /// The edge: limit, site, preflight. The limit comes first, so that nothing costs more than it.
 fn admit(
     context: &Arc<Context>,
+    local: Option<IpAddr>,
     request: Request<Incoming>,
     now: Instant,
     extra: &mut HeaderMap,
@@ -84,7 +100,8 @@ fn admit(
         *response.headers_mut() = headers;
         return Ok(Admitted::Answered(response));
     }
-    rules.admit_site(&parts)?;
+    rules.admit_site(&parts, local)?;
+    edge::check_target(&parts)?;
     parts.extensions.insert(Arc::clone(context));
     Ok(Admitted::Request(Request::from_parts(
         parts,
@@ -120,6 +137,7 @@ fn dress(
             "default-src 'none'; frame-ancestors 'none'",
         ),
         ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -8,13 +8,17 @@ use axum::body::Body;
 use clawdbot_agent::{Acted, Emitter};
 use clawdbot_providers::ProposedCall;
 use http::{Request, Response, StatusCode};
+use schemars::JsonSchema;
 use serde_json::json;
 
-/// The arguments stay as they were written: the toolbox validates the very bytes.
-#[derive(serde::Deserialize)]
+/// A tool call. The arguments stay as they were written: the toolbox validates the very bytes.
+#[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Invocation {
+pub(crate) struct Invocation {
+    /// The tool, as `clawdbot tools list` names it.
     name: String,
+    /// Its arguments, after its schema.
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     arguments: Option<Box<serde_json::value::RawValue>>,
 }
 

@@ -6,6 +6,7 @@ use crate::keyed::Keyed;
 use clawdbot_domain::{ScopeSet, TokenEnv, TokenId, UnixTime};
 use rusqlite::{OptionalExtension as _, Transaction, params, types::Type};
 use std::sync::Arc;
+use std::time::Duration;
 
 const PURPOSE: &str = "clawdbot token 1";
 const COLUMNS: &str = "id, tag, name, scopes, env, created, expires, operator, last_used, revoked, \
@@ -51,7 +52,50 @@ pub struct TokenInfo {
     pub replaced_by: Option<TokenId>,
 }
 
+/// Whether a token counts, as people are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenState {
+    /// It counts.
+    Live,
+    /// It counts, has no successor, and is over soon: in the last tenth of its time, and at most two
+    /// weeks.
+    Due,
+    /// Its time is over.
+    Expired,
+    /// It was taken back.
+    Revoked,
+}
+
+impl TokenState {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Due => "due",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Nobody is told earlier than this that a token is due.
+const DUE_AT_MOST: Duration = Duration::from_secs(14 * 86_400);
+
 impl TokenInfo {
+    /// Whether it counts now.
+    pub fn state(&self, now: UnixTime) -> TokenState {
+        let tenth = self.expires.since(self.created) / 10;
+        if self.revoked.is_some() {
+            TokenState::Revoked
+        } else if !self.is_live(now) {
+            TokenState::Expired
+        } else if self.replaced_by.is_none() && self.expires.since(now) <= tenth.min(DUE_AT_MOST) {
+            TokenState::Due
+        } else {
+            TokenState::Live
+        }
+    }
+
     /// True when it counts.
     pub fn is_live(&self, now: UnixTime) -> bool {
         self.revoked.is_none() && now < self.expires

@@ -5,9 +5,11 @@ use super::record::settings;
 use super::{CliResult, Exit, Failure};
 use crate::client::{Client, Heard};
 use crate::home::Home;
+use crate::pin::Pin;
 use crate::{note, say};
 use clap::Args;
 use clawdbot_auth::operator;
+use clawdbot_config::Settings;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -46,7 +48,16 @@ pub(super) fn client(home: &Home, port: Option<u16>) -> Result<Client, Failure> 
     Ok(Client::new(
         port.unwrap_or(loaded.settings.gateway.port),
         token,
+        pin(&loaded.settings)?,
     ))
+}
+
+/// What a gateway under these settings must show.
+pub(super) fn pin(settings: &Settings) -> Result<Option<Pin>, Failure> {
+    let certificate = settings.gateway.tls.certificate.as_ref();
+    let pin = certificate.map(|path| Pin::read(path.as_ref()));
+    pin.transpose()
+        .map_err(|e| Failure::new(Exit::BadConfig, e))
 }
 
 /// One message, every step shown.

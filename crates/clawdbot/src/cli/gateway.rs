@@ -24,7 +24,7 @@ pub fn run(args: &GatewayArgs, home: &Home) -> CliResult {
     runtime()?.block_on(async {
         let started = proven.start(home, args.port).await?;
         for address in started.addresses() {
-            note!("listening on http://{address}");
+            note!("listening on {}://{address}", started.scheme());
         }
         if let Some(setup) = &started.setup {
             tell_setup(setup);

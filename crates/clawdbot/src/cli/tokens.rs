@@ -5,7 +5,7 @@ use super::{CliResult, Exit, Failure};
 use crate::home::Home;
 use crate::{note, say};
 use clap::Subcommand;
-use clawdbot_auth::{AuthError, NewToken, SETUP_TTL, TokenInfo, TokenStore};
+use clawdbot_auth::{AuthError, NewToken, SETUP_TTL, TokenInfo, TokenState, TokenStore};
 use clawdbot_domain::{Event, ScopeSet, Secret, TokenEnv, TokenId, UnixTime};
 use serde_json::json;
 use std::time::Duration;
@@ -180,9 +180,9 @@ fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
         let all = tokens.iter().map(|t| {
             json!({
                 "id": t.id, "name": t.name, "scopes": t.scopes.iter().collect::<Vec<_>>(), "env": t.env,
-                "created": t.created.to_string(), "replaced_by": t.replaced_by, "due": is_due(t, now),
+                "created": t.created.to_string(), "replaced_by": t.replaced_by, "due": t.state(now) == TokenState::Due,
                 "revoked": t.revoked.map(|at| at.to_string()), "expires": t.expires.to_string(),
-                "last_used": t.last_used.map(|at| at.to_string()), "state": state(t, now),
+                "last_used": t.last_used.map(|at| at.to_string()), "state": t.state(now).as_str(),
             })
         });
         say!("{}", serde_json::Value::from(all.collect::<Vec<_>>()));
@@ -210,34 +210,13 @@ fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
             t.id.as_str(),
             t.name,
             t.env.as_str(),
-            state(t, now),
+            t.state(now).as_str(),
             age,
             used,
             day(t.expires),
             t.scopes
         );
     }
-}
-
-fn state(token: &TokenInfo, now: UnixTime) -> &'static str {
-    if token.revoked.is_some() {
-        "revoked"
-    } else if is_due(token, now) {
-        "due"
-    } else if token.is_live(now) {
-        "live"
-    } else {
-        "expired"
-    }
-}
-
-/// Live and soon over: the last tenth of its time, and at most two weeks. One that has a successor is
-/// taken care of.
-fn is_due(token: &TokenInfo, now: UnixTime) -> bool {
-    let tenth = token.expires.since(token.created) / 10;
-    token.is_live(now)
-        && token.replaced_by.is_none()
-        && token.expires.since(now) <= tenth.min(Duration::from_secs(14 * 86_400))
 }
 
 /// The date alone.

@@ -36,6 +36,7 @@ pub fn run(args: UpArgs, home: &Home) -> CliResult {
     }
     let proven = Proven::new(home, overrides)?;
     let level = proven.settings().gateway.log_level;
+    let pin = chat::pin(proven.settings())?;
     let talks = args.once.is_some() || std::io::stdin().is_terminal();
     if talks {
         // The terminal belongs to the conversation.
@@ -60,15 +61,16 @@ pub fn run(args: UpArgs, home: &Home) -> CliResult {
         let addresses = started.addresses();
         let port = addresses.first().map_or(0, std::net::SocketAddr::port);
         note!(
-            "clawdbot {} at http://127.0.0.1:{port}, home {}",
+            "clawdbot {} at {}://127.0.0.1:{port}, home {}",
             env!("CARGO_PKG_VERSION"),
+            started.scheme(),
             home.root().display()
         );
         note!("sandbox: {}", started.layers().join(", "));
         if let Some(setup) = &started.setup {
             tell_setup(setup);
         }
-        let client = Client::new(port, started.operator.clone());
+        let client = Client::new(port, started.operator.clone(), pin);
         let (finish, finished) = oneshot::channel::<()>();
         let signal = stop_signal()?;
         let serving = tokio::spawn(started.serve(async move {

@@ -13,6 +13,8 @@ pub(crate) fn others() -> Vec<(&'static str, Value)> {
         ("gateway.environment", json!("dev")),
         ("gateway.trustedProxies", json!(["10.0.0.0/8"])),
         ("gateway.allowedHosts", json!(["gateway.example.com"])),
+        ("gateway.tls.certificate", json!("/run/secrets/tls.pem")),
+        ("gateway.tls.key", json!("/run/secrets/tls.key")),
         ("gateway.logLevel", json!("warn")),
         ("gateway.cors.enabled", json!(true)),
         (

@@ -29,6 +29,8 @@ fn one_way() -> Vec<(&'static str, Value, Value)> {
             json!(["a.test"]),
             json!(["a.test", "b.test"]),
         ),
+        ("gateway.tls.certificate", json!("/a.pem"), json!(null)),
+        ("gateway.tls.key", json!("/a.key"), json!(null)),
         ("gateway.cors.enabled", json!(false), json!(true)),
         (
             "gateway.cors.allowedOrigins",
@@ -200,13 +202,21 @@ fn turning_the_sandbox_off_needs_consent_and_nothing_else_does() {
 }
 
 #[test]
-fn bind_and_port_need_a_restart() {
+fn how_it_listens_needs_a_restart() {
     let needing: Vec<_> = KEYS
         .iter()
         .filter(|k| k.needs_restart())
         .map(Key::name)
         .collect();
-    assert_eq!(needing, ["gateway.bind", "gateway.port"]);
+    assert_eq!(
+        needing,
+        [
+            "gateway.bind",
+            "gateway.port",
+            "gateway.tls.certificate",
+            "gateway.tls.key"
+        ]
+    );
 }
 
 #[test]
