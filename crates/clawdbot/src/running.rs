@@ -105,7 +105,7 @@ impl Proven {
             check_wide(&keepers.tokens, settings, now)?;
         }
         let port = port.unwrap_or(settings.gateway.port);
-        let listener = bind.listen(port).await.map_err(|e| {
+        let listener = bind.listen(port).map_err(|e| {
             Failure::new(Exit::Unavailable, e)
                 .hint("another gateway may run there: clawdbot status   (or choose --port)")
         })?;

@@ -1,7 +1,7 @@
 //! Where the gateway listens, and from whom it takes a connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// `gateway.bind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,41 +62,62 @@ impl Bind {
     }
 
     /// Opens the sockets. Port 0 takes a free one.
-    pub async fn listen(self, port: u16) -> Result<Listener, CannotListen> {
-        let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
-        let (address, also, peers) = match self {
+    pub fn listen(self, port: u16) -> Result<Listener, CannotListen> {
+        const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        const ALL_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        const ALL_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let loopback = || Peers::LoopbackAnd(Vec::new());
+        let (addresses, peers) = match self {
             Self::Localhost if in_container() => {
                 let gateway = default_gateway().into_iter().collect();
-                (
-                    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                    None,
-                    Peers::LoopbackAnd(gateway),
-                )
+                (vec![ALL_V4, V6], Peers::LoopbackAnd(gateway))
             }
-            Self::Localhost => (v4, Some(v6), Peers::LoopbackAnd(Vec::new())),
-            Self::Loopback => (v4, None, Peers::LoopbackAnd(Vec::new())),
-            Self::Lan => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), None, Peers::Anyone),
-            Self::Address(address) if !self.is_wide() => {
-                (address, None, Peers::LoopbackAnd(Vec::new()))
-            }
-            Self::Address(address) => (address, None, Peers::Anyone),
+            Self::Localhost => (vec![V4, V6], loopback()),
+            Self::Loopback => (vec![V4], loopback()),
+            // Where IPv6 takes IPv4 as well, which is the system's choice, the second is there already.
+            Self::Lan => (vec![ALL_V6, ALL_V4], Peers::Anyone),
+            Self::Address(address) if !self.is_wide() => (vec![address], loopback()),
+            Self::Address(address) => (vec![address], Peers::Anyone),
         };
-        let first = open(SocketAddr::new(address, port)).await?;
-        let port = first.local_addr().map_or(port, |a| a.port());
-        let mut sockets = vec![first];
-        if let Some(also) = also {
-            // Not every machine has IPv6; without it localhost is 127.0.0.1 alone.
-            sockets.extend(open(SocketAddr::new(also, port)).await.ok());
+        let mut sockets = Vec::new();
+        let mut port = port;
+        let mut failed = None;
+        for address in addresses {
+            match open(SocketAddr::new(address, port)) {
+                Ok(socket) => {
+                    port = socket.local_addr().map_or(port, |a| a.port());
+                    sockets.push(socket);
+                }
+                // Not every machine has IPv6; one family is enough, but none is not.
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(Listener { sockets, peers })
+        let only_v6 = sockets
+            .iter()
+            .all(|s| s.local_addr().is_ok_and(|a| a.ip() == V6));
+        match failed {
+            Some(error) if only_v6 => Err(error),
+            Some(_) | None => Ok(Listener { sockets, peers }),
+        }
     }
 }
 
-async fn open(address: SocketAddr) -> Result<TcpListener, CannotListen> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| CannotListen { address, source })
+/// Connections that wait to be taken; a burst beyond it is asked to try again a second later.
+const BACKLOG: u32 = 4096;
+
+fn open(address: SocketAddr) -> Result<TcpListener, CannotListen> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // A restart must not wait for connections of the run before to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| CannotListen { address, source })
 }
 
 impl Listener {

@@ -8,6 +8,10 @@ use std::time::Duration;
 
 fn with(name: &str, value: &Value) -> Values {
     let mut values = Values::default();
+    if value.is_null() {
+        // Unset, which is the default of a key that may be.
+        return values;
+    }
     Key::find(name)
         .unwrap()
         .kind
