@@ -20,5 +20,6 @@ mod netns;
 mod policy_p1;
 mod routes;
 mod sdk;
+mod slow;
 mod tls;
 mod tokens_api;

@@ -105,6 +105,27 @@ fn the_description_of_the_api_is_the_committed_one() {
 /// description does not know, no broken input taken, no 500.
 #[test]
 fn the_api_behaves_as_it_is_described() {
+    // A token that is revoked on the way, its own among them, is no fault; and who has failed to
+    // authenticate ten times hears 429, which the table of roles looks at with other addresses.
+    let never = "use_after_free,ensure_resource_availability,ignored_auth,missing_required_header";
+    probe(&[
+        "--include-path-regex",
+        "^/tokens",
+        "--exclude-checks",
+        never,
+    ]);
+    // No schema can say which models and tools there are. (On another gateway: the first may have
+    // been asked to revoke the very token of the tester.)
+    let here = format!("{never},positive_data_acceptance");
+    probe(&[
+        "--exclude-path-regex",
+        "^/tokens",
+        "--exclude-checks",
+        &here,
+    ]);
+}
+
+fn probe(args: &[&str]) {
     let gateway = gateway();
     let program = binary::checkout().join(".venv/bin/schemathesis");
     let ran = Command::new(program)
@@ -125,12 +146,8 @@ fn the_api_behaves_as_it_is_described() {
             "--request-timeout",
             "30",
         ])
-        // A token that is revoked on the way, its own among them, is no fault.
-        .args([
-            "--exclude-checks",
-            "use_after_free,ensure_resource_availability",
-        ])
         .args(["--generation-database", "none"])
+        .args(args)
         .output()
         .expect("schemathesis is installed in .venv; ./test does it");
     assert!(

@@ -6,7 +6,7 @@
 //! that count a bucket until its youngest possible request has left the window.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,16 @@ const EXACT: u32 = 1024;
 /// Sub-buckets a window above [`EXACT`].
 const BUCKETS: u32 = 64;
 
-/// How many clients are remembered. With all of them active, a new one is refused: memory is
-/// bounded, and a flood of addresses must not wash out the counts of others.
+/// How many clients are remembered each on their own. With all of them active, newcomers share the
+/// counts of [`SHARED`]: memory is bounded, a flood of addresses washes out nobody's count, and no
+/// newcomer gets more than the limit. What it may get is less, when it shares with an attacker.
 const CLIENTS: usize = 100_000;
+
+/// How many counts newcomers share, by hash, while the table is full.
+const SHARED: usize = 4096;
+
+/// A full table is searched for clients that have gone no more often than this.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The rule: at most so many requests in any window of that length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +54,17 @@ pub enum Admission {
 /// Admitted requests by client.
 #[derive(Debug)]
 pub struct SlidingLog<K> {
-    clients: Mutex<HashMap<K, Client>>,
+    table: Mutex<Table<K>>,
     start: Instant,
+}
+
+#[derive(Debug)]
+struct Table<K> {
+    clients: HashMap<K, Client>,
+    /// Empty until the table is full for the first time.
+    shared: Vec<Client>,
+    /// When it was last searched for clients that have gone.
+    swept: Option<Duration>,
 }
 
 /// Admitted requests of one client: time since the limiter's start, and how many at that time.
@@ -61,7 +77,11 @@ struct Client {
 impl<K: Hash + Eq + Clone> Default for SlidingLog<K> {
     fn default() -> Self {
         Self {
-            clients: Mutex::default(),
+            table: Mutex::new(Table {
+                clients: HashMap::new(),
+                shared: Vec::new(),
+                swept: None,
+            }),
             start: Instant::now(),
         }
     }
@@ -71,19 +91,48 @@ impl<K: Hash + Eq + Clone> SlidingLog<K> {
     /// Decides one request. The clock is monotonic: setting the wall clock changes nothing.
     pub fn admit(&self, client: &K, limit: Limit, now: Instant) -> Admission {
         let now = now.saturating_duration_since(self.start);
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = clients.get_mut(client) {
-            return known.admit(limit, now);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.count_of(client, limit.window, now).admit(limit, now)
+    }
+
+    /// How many clients are remembered each on their own.
+    pub fn clients(&self) -> usize {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.clients.len()
+    }
+}
+
+impl<K: Hash + Eq + Clone> Table<K> {
+    /// Where a client is counted.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "the index is a remainder of the length"
+    )]
+    fn count_of(&mut self, client: &K, window: Duration, now: Duration) -> &mut Client {
+        if self.clients.len() >= CLIENTS && !self.clients.contains_key(client) {
+            self.sweep(window, now);
         }
-        if clients.len() >= CLIENTS {
-            clients.retain(|_, known| known.is_active(limit.window, now));
-            if clients.len() >= CLIENTS {
-                return Admission::Refused {
-                    retry_after: limit.window,
-                };
-            }
+        if self.clients.len() < CLIENTS || self.clients.contains_key(client) {
+            return self.clients.entry(client.clone()).or_default();
         }
-        clients.entry(client.clone()).or_default().admit(limit, now)
+        if self.shared.is_empty() {
+            self.shared.resize_with(SHARED, Client::default);
+        }
+        // The table's own hasher is keyed by chance, so nobody can aim at another's count.
+        let at = self.clients.hasher().hash_one(client) % SHARED as u64;
+        let at = usize::try_from(at).unwrap_or_default();
+        &mut self.shared[at]
+    }
+
+    fn sweep(&mut self, window: Duration, now: Duration) {
+        if self
+            .swept
+            .is_some_and(|last| now.saturating_sub(last) < SWEEP)
+        {
+            return;
+        }
+        self.swept = Some(now);
+        self.clients.retain(|_, known| known.is_active(window, now));
     }
 }
 
@@ -227,16 +276,33 @@ mod tests {
     fn a_flood_of_clients_is_bounded_and_forgotten_when_its_window_has_passed() {
         let log = SlidingLog::default();
         let at = |ms: u64| log.start + Duration::from_millis(ms);
-        for client in 0..CLIENTS {
+        for client in 0..CLIENTS + 50_000 {
             log.admit(&client, limit(1), at(0));
         }
-        let refused = log.admit(&CLIENTS, limit(1), at(1));
-        assert!(matches!(refused, Admission::Refused { .. }));
-        assert_eq!(
-            log.admit(&CLIENTS, limit(1), at(60_001)),
-            Admission::Admitted { remaining: 0 }
+        assert_eq!(log.clients(), CLIENTS);
+        let known = log.admit(&7, limit(1), at(1));
+        assert!(
+            matches!(known, Admission::Refused { .. }),
+            "no count is washed out"
         );
-        assert_eq!(log.clients.lock().unwrap().len(), 1);
+        // Newcomers share counts: nobody gets more than the limit, and few get less.
+        let log = SlidingLog::default();
+        let start = log.start;
+        let full = |client: &usize| log.admit(client, limit(2), start);
+        for client in 0..CLIENTS {
+            full(&client);
+        }
+        let newcomer = CLIENTS + 1;
+        let passed = (0..5)
+            .filter(|_| matches!(full(&newcomer), Admission::Admitted { .. }))
+            .count();
+        assert_eq!(passed, 2);
+        let later = start + Duration::from_secs(61);
+        assert_eq!(
+            log.admit(&newcomer, limit(2), later),
+            Admission::Admitted { remaining: 1 }
+        );
+        assert_eq!(log.clients(), 1);
     }
 
     proptest! {
@@ -250,6 +316,29 @@ mod tests {
             for gap in &mut gaps { now += *gap; *gap = now; }
             let passed = admitted(max, &gaps);
             prop_assert!(most_in_any_window(&passed) <= max as usize);
+        }
+
+        /// Many clients at once, each of them counted as if it were alone.
+        #[test]
+        fn clients_are_counted_apart(
+            max in prop_oneof![1_u32..20, 1025_u32..1050],
+            arrivals in prop::collection::vec((0_u64..500, 0_usize..7), 1..3_000),
+        ) {
+            let log = SlidingLog::default();
+            let mut times: [(Vec<u64>, Vec<u64>); 7] = Default::default();
+            let mut now = 0;
+            for (gap, client) in arrivals {
+                now += gap;
+                times[client].0.push(now);
+                let at = log.start + Duration::from_millis(now);
+                if matches!(log.admit(&client, limit(max), at), Admission::Admitted { .. }) {
+                    times[client].1.push(now);
+                }
+            }
+            for (arrived, passed) in times {
+                prop_assert!(most_in_any_window(&passed) <= max as usize);
+                prop_assert_eq!(&passed, &admitted(max, &arrived));
+            }
         }
     }
 }

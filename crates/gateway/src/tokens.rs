@@ -7,23 +7,26 @@ use crate::record::recorded;
 use crate::routes::Handled;
 use axum::body::Body;
 use clawdbot_auth::{AuthError, Draft, NewToken, SETUP_TTL, TokenInfo};
-use clawdbot_domain::{Event, Scope, Secret, TokenEnv, TokenId, UnixTime};
+use clawdbot_domain::{Event, Scope, ScopeSet, Secret, TokenEnv, TokenId, UnixTime};
 use http::{Request, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::time::Duration;
 
 /// What a client asks for.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateToken {
-    /// What people call it: 1 to 64 characters.
-    #[schemars(length(min = 1, max = 64))]
+    /// What people call it: 1 to 64 characters, no control characters, no spaces around it; `operator`
+    /// is taken.
+    #[schemars(schema_with = "name")]
     name: String,
     /// What it may do. No scope implies another.
     #[schemars(schema_with = "scopes")]
     scopes: Vec<Scope>,
     /// Which gateways take it; this one's environment when nothing is said.
+    #[serde(default)]
     #[schemars(schema_with = "environment_or_null")]
     env: Option<TokenEnv>,
     /// How long it lasts, in seconds; 90 days when nothing is said, 366 days at most.
@@ -32,7 +35,7 @@ pub(crate) struct CreateToken {
 }
 
 /// How a token is replaced.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateToken {
     /// How long the old one still counts, in seconds; not at all when nothing is said, a day at most.
@@ -126,10 +129,14 @@ pub(crate) async fn list(caller: Caller, _: Request<Body>) -> Handled {
 pub(crate) async fn create(caller: Caller, request: Request<Body>) -> Handled {
     let body = body_of(request, ADMIN_BODY).await?;
     let asked: CreateToken = serde_json::from_slice(&body).map_err(not_json)?;
+    let scopes: ScopeSet = asked.scopes.iter().copied().collect();
+    if scopes.iter().count() != asked.scopes.len() {
+        return Err(ApiError::bad_request("each scope is named once"));
+    }
     let now = UnixTime::now();
     let new = NewToken {
         name: &asked.name,
-        scopes: asked.scopes.iter().copied().collect(),
+        scopes,
         env: asked.env.unwrap_or(caller.principal().env),
         ttl: asked.ttl_seconds.map(Duration::from_secs),
     };
@@ -143,11 +150,7 @@ pub(crate) async fn create(caller: Caller, request: Request<Body>) -> Handled {
 pub(crate) async fn rotate(caller: Caller, request: Request<Body>) -> Handled {
     let id = id_of(&request);
     let body = body_of(request, ADMIN_BODY).await?;
-    let asked: RotateToken = if body.is_empty() {
-        RotateToken::default()
-    } else {
-        serde_json::from_slice(&body).map_err(not_json)?
-    };
+    let asked: RotateToken = serde_json::from_slice(&body).map_err(not_json)?;
     if asked.grace_seconds > 86_400 {
         return Err(ApiError::bad_request(
             "grace_seconds is at most 86400, a day",
@@ -156,7 +159,18 @@ pub(crate) async fn rotate(caller: Caller, request: Request<Body>) -> Handled {
     let now = UnixTime::now();
     let grace = Duration::from_secs(asked.grace_seconds);
     let old = id.clone();
-    let draft = in_store(&caller, move |store| store.draft_rotation(&old, grace, now)).await?;
+    let draft = in_store(&caller, move |store| {
+        // The operator's token is renewed by the gateway itself.
+        let draft = store.draft_rotation(&old, grace, now);
+        draft.map_err(|error| {
+            if matches!(error, AuthError::BadToken(_)) {
+                AuthError::NotLive(old.to_string())
+            } else {
+                error
+            }
+        })
+    })
+    .await?;
     let ends = Event::TokenRevoked {
         token: id,
         reason: format!("replaced by {}, in {} s", draft.info().id, grace.as_secs()),
@@ -259,6 +273,12 @@ fn failed(error: AuthError) -> ApiError {
 fn scopes(_: &mut SchemaGenerator) -> Schema {
     let all = Scope::ALL.map(Scope::as_str);
     json_schema!({"type": "array", "items": {"type": "string", "enum": all}, "minItems": 1, "uniqueItems": true})
+}
+
+fn name(_: &mut SchemaGenerator) -> Schema {
+    let plain = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$";
+    let taken = json!({"const": clawdbot_auth::operator::NAME});
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": plain, "not": taken})
 }
 
 fn environment(_: &mut SchemaGenerator) -> Schema {
