@@ -459,7 +459,7 @@ fn a_body_without_end_is_cut_at_the_cap() {
             gateway.token
         )
         .unwrap();
-        let piece = [b' '; 65_536];
+        let piece = vec![b' '; 65_536];
         let mut sent = 0_usize;
         while sent < 64 << 20 {
             let written = if endless {

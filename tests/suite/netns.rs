@@ -124,7 +124,7 @@ impl Drop for Running {
 fn a_neighbour_and_a_routed_network_are_refused_at_accept_and_the_published_port_is_not() {
     let lab = Lab::new();
     let home = Home::new();
-    let _gateway = lab.gateway(&home);
+    let gateway = lab.gateway(&home);
     let mut own = String::new();
     for _ in 0..200 {
         own = lab.ask("g", "127.0.0.1", 18789);
@@ -144,7 +144,7 @@ fn a_neighbour_and_a_routed_network_are_refused_at_accept_and_the_published_port
         assert!(!said.contains("HTTP/"), "{why} got in: {said}");
     }
     // The control: with a wide bind, and a token made for it, the same neighbours do reach it.
-    drop(_gateway);
+    drop(gateway);
     home.set_accepting_the_risk("gateway.bind", "lan");
     home.set("gateway.allowedHosts", r#"["localhost"]"#);
     let _ = home.token("read");
