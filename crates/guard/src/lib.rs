@@ -16,11 +16,15 @@
 mod body;
 mod detect;
 mod guard;
+pub mod measure;
+mod model;
 mod report;
 mod screened;
 mod spotlight;
 
 pub use body::BodyRefusal;
 pub use guard::{Guard, GuardSettings, Looked, Refusal};
+#[doc(hidden)]
+pub use model::lab;
 pub use report::{Action, Finding, Report};
 pub use screened::{Screened, ScreenedBody};

@@ -1,7 +1,8 @@
-//! The detector: deterministic, without weights.
+//! The detector: every reading of a text is judged by rules and by what was learned.
 //!
-//! Prefilter → normalise → words of the lexicon → rules → the best stretch of text. Other readings
+//! Normalise → words of the lexicon → rules and model → the best stretch of text. Other readings
 //! (decoded, spelled backwards, letters joined) go the same way and count for the place they stand.
+//! A long text is read in pieces that overlap, so that memory is bounded whatever its length.
 
 mod decode;
 mod fast;
@@ -11,10 +12,13 @@ mod rules;
 mod structure;
 
 pub(crate) use fast::is_suspicious;
-pub(crate) use normal::{is_invisible, is_smuggling};
+pub(crate) use lexicon::Hit;
+pub(crate) use normal::{Normal, is_invisible, is_smuggling};
+pub(crate) use rules::RuleMatch;
 
+use crate::model::{Head, THRESHOLDS, Verdict, shipped};
 use clawdbot_domain::Channel;
-use normal::{Disguise, Normal, close_up, normalise};
+use normal::{Disguise, close_up, normalise};
 use std::ops::Range;
 
 /// How deep encodings are followed: base64 in base64, and no further.
@@ -74,42 +78,134 @@ pub(crate) struct Detection {
     stretches: Vec<(Range<usize>, f32)>,
 }
 
+/// The name of what the model found, beside the rules' names.
+pub(crate) const LEARNED: &str = "learned";
+
+/// From which score on rules are a finding by themselves, in a person's and in a tool's text. Below
+/// it they count as features of the model only.
+const RULES_SUFFICE: [f32; 2] = [0.6, 0.5];
+
+/// How much of a text is read at once, and how much of it again with the next piece. An attack that
+/// is judged together (a window, a stretch) fits into the overlap.
+const PIECE: usize = 64 * 1024;
+const OVERLAP: usize = 4 * 1024;
+
 /// Looks at a text that came in by a channel.
 pub(crate) fn look(text: &str, channel: Channel) -> Detection {
-    if !is_suspicious(text) {
-        return Detection::default();
-    }
-    let from_tool = match channel {
-        Channel::Tool | Channel::ToolDescription => true,
-        Channel::Operator | Channel::User | Channel::Model => false,
+    let head = match channel {
+        Channel::Tool | Channel::ToolDescription => Head::Tool,
+        Channel::Operator | Channel::User | Channel::Model => Head::User,
     };
     let mut matches = Vec::new();
-    read(text, from_tool, 0, &mut matches);
-    Detection::of(matches)
+    for piece in pieces(text) {
+        let part = text.get(piece.clone()).unwrap_or_default();
+        let mut found = Vec::new();
+        let from_tool = head == Head::Tool;
+        read(part, from_tool, 0, None, &mut found, &mut Learned(head));
+        matches.extend(found.into_iter().map(|m| Match {
+            at: m.at.start + piece.start..m.at.end + piece.start,
+            ..m
+        }));
+    }
+    Detection::of(matches, head)
+}
+
+/// Pieces of a text that overlap, cut between characters.
+fn pieces(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut next = Some(0);
+    std::iter::from_fn(move || {
+        let start = next?;
+        let end = boundary(text, start + PIECE);
+        next = (end < text.len()).then(|| boundary(text, end - OVERLAP));
+        Some(start..end)
+    })
+}
+
+/// The last place between characters up to a place.
+fn boundary(text: &str, at: usize) -> usize {
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    (0..=at.min(text.len()))
+        .rev()
+        .find(is_boundary)
+        .unwrap_or(0)
+}
+
+/// The model at work.
+struct Learned(Head);
+
+impl Hear for Learned {
+    fn reading(&mut self, reading: &Reading<'_>) -> Option<Verdict> {
+        shipped().map(|model| model.judge(reading, self.0))
+    }
+}
+
+/// One way to read a text, with what stands in it.
+pub(crate) struct Reading<'t> {
+    /// The text that was normalised: the source, or what was decoded from it.
+    pub(crate) source: &'t str,
+    pub(crate) normal: &'t Normal,
+    pub(crate) hits: &'t [Hit],
+    pub(crate) rules: &'t [RuleMatch],
+    /// Which disguise came off.
+    pub(crate) through: Option<&'static str>,
+    /// How many decodings deep it stands.
+    pub(crate) depth: u8,
+}
+
+/// Hears of every reading of a text, and may have a say.
+pub(crate) trait Hear {
+    fn reading(&mut self, reading: &Reading<'_>) -> Option<Verdict>;
+}
+
+/// Every reading of a text, for whoever judges more than the rules do.
+pub(crate) fn readings(text: &str, hear: &mut impl Hear) {
+    read(text, false, 0, None, &mut Vec::new(), hear);
 }
 
 /// One reading of a text, and those hidden in it.
-fn read(text: &str, from_tool: bool, depth: u8, found: &mut Vec<Match>) {
+fn read(
+    text: &str,
+    from_tool: bool,
+    depth: u8,
+    how: Option<&'static str>,
+    found: &mut Vec<Match>,
+    hear: &mut impl Hear,
+) {
     let normal = normalise(text);
-    words(&normal, from_tool, None, found);
+    let disguise = how.or_else(|| normal.disguise.name(normal.words.len()));
+    words(text, &normal, from_tool, disguise, depth, found, hear);
     structure::look(text, from_tool, found);
     hidden(text, normal.disguise, found);
     if let Some(closed) = close_up(&normal) {
-        words(&closed, from_tool, Some("spaced letters"), found);
+        let how = Some("spaced letters");
+        words(text, &closed, from_tool, how, depth, found, hear);
     }
     if depth >= MAX_DEPTH {
         return;
     }
     for inner in decode::runs(text) {
-        nested(&inner.text, inner.how, &inner.at, from_tool, depth, found);
+        nested(
+            &inner.text,
+            inner.how,
+            &inner.at,
+            from_tool,
+            depth,
+            found,
+            hear,
+        );
     }
     for (how, other) in turned(text, &normal.text, depth) {
         // Most of the text reads the same after turning it. What was found plainly is not found a
         // second time as a disguise.
         let plain = found.len();
-        nested(&other, how, &(0..text.len()), from_tool, depth, found);
+        nested(&other, how, &(0..text.len()), from_tool, depth, found, hear);
         let turned = found.split_off(plain);
-        let is_new = |m: &Match| found.iter().all(|known| known.rule != m.rule);
+        let is_new = |m: &Match| {
+            let beats = |known: &Match| m.rule == LEARNED && m.weight > known.weight;
+            found
+                .iter()
+                .all(|known| known.rule != m.rule || beats(known))
+        };
         let new: Vec<_> = turned.into_iter().filter(is_new).collect();
         found.extend(new);
     }
@@ -152,27 +248,57 @@ fn nested(
     from_tool: bool,
     depth: u8,
     found: &mut Vec<Match>,
+    hear: &mut impl Hear,
 ) {
     let mut inside = Vec::new();
-    read(inner, from_tool, depth + 1, &mut inside);
+    read(inner, from_tool, depth + 1, Some(how), &mut inside, hear);
     found.extend(inside.into_iter().map(|m| Match {
-        weight: disguised(m.weight),
+        weight: if m.rule == LEARNED {
+            m.weight
+        } else {
+            disguised(m.weight)
+        },
         through: Some(how),
         at: at.clone(),
         ..m
     }));
 }
 
-fn words(normal: &Normal, from_tool: bool, through: Option<&'static str>, found: &mut Vec<Match>) {
+fn words(
+    source: &str,
+    normal: &Normal,
+    from_tool: bool,
+    through: Option<&'static str>,
+    depth: u8,
+    found: &mut Vec<Match>,
+    hear: &mut impl Hear,
+) {
     let hits = lexicon::hits(normal);
-    for matched in rules::matches(&hits) {
+    let rules = rules::matches(&hits);
+    let verdict = hear.reading(&Reading {
+        source,
+        normal,
+        hits: &hits,
+        rules: &rules,
+        through,
+        depth,
+    });
+    if let Some(verdict) = verdict {
+        found.push(Match {
+            rule: LEARNED,
+            weight: verdict.score,
+            through,
+            at: verdict.at,
+        });
+    }
+    for matched in rules {
         let place = |index: usize| normal.words.get(index).map(|w| w.source.clone());
         let (Some(first), Some(last)) = (place(matched.first), place(matched.last)) else {
             continue;
         };
         let rule = matched.rule;
         let weight = if from_tool { rule.tool } else { rule.user };
-        let disguise = through.or_else(|| normal.disguise.name(normal.words.len()));
+        let disguise = through;
         found.push(Match {
             rule: rule.name,
             weight: if disguise.is_some() {
@@ -229,12 +355,14 @@ impl Disguise {
 }
 
 impl Detection {
-    fn of(mut matches: Vec<Match>) -> Self {
+    fn of(mut matches: Vec<Match>, head: Head) -> Self {
         matches.sort_by_key(|m| (m.at.start, m.at.end));
-        let mut stretches = Vec::new();
+        let (learned, rules): (Vec<_>, Vec<_>) =
+            matches.into_iter().partition(|m| m.rule == LEARNED);
+        let mut stretches: Vec<_> = learned.iter().map(|m| (m.at.clone(), m.weight)).collect();
         let mut best: (f32, Range<usize>) = (0.0, 0..0);
-        for (at, first) in matches.iter().enumerate() {
-            let rest = matches.get(at..).unwrap_or_default();
+        for (at, first) in rules.iter().enumerate() {
+            let rest = rules.get(at..).unwrap_or_default();
             let near = rest
                 .iter()
                 .take_while(|m| m.at.start <= first.at.start + STRETCH);
@@ -243,16 +371,22 @@ impl Detection {
             if score > best.0 {
                 best = (score, span.clone());
             }
-            stretches.push((span, score));
+            stretches.push((span, suffices(score, head)));
         }
-        let mut made_it: Vec<_> = matches
+        let mut made_it: Vec<_> = rules
             .into_iter()
             .filter(|m| best.1.start <= m.at.start && m.at.end <= best.1.end)
             .collect();
         made_it.sort_by(|a, b| b.weight.total_cmp(&a.weight));
         made_it.dedup_by(|a, b| a.rule == b.rule && a.at == b.at);
+        stretches.sort_by_key(|(span, _)| (span.start, span.end));
+        let score = stretches.iter().fold(0.0, |most: f32, (_, s)| most.max(*s));
+        let sure = learned
+            .into_iter()
+            .max_by(|a, b| a.weight.total_cmp(&b.weight));
+        made_it.extend(sure);
         Self {
-            score: best.0,
+            score,
             matches: made_it,
             stretches,
         }
@@ -276,6 +410,18 @@ impl Detection {
         out.push_str(text.get(from..).unwrap_or_default());
         out
     }
+}
+
+/// What rules alone are worth on the model's scale: where they suffice, a finding.
+fn suffices(rules: f32, head: Head) -> f32 {
+    let (from, block) = match (head, THRESHOLDS) {
+        (Head::User, [user, _]) => (RULES_SUFFICE[0], user.block),
+        (Head::Tool, [_, tool]) => (RULES_SUFFICE[1], tool.block),
+    };
+    if rules < from {
+        return 0.0;
+    }
+    block + (1.0 - block) * (rules - from) / (1.0 - from)
 }
 
 /// The chance that at least one of the rules is right, each rule counted once.

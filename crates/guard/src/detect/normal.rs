@@ -113,24 +113,24 @@ pub(crate) fn close_up(normal: &Normal) -> Option<Normal> {
                 number: closed.words.len() as u32,
             });
         }
-        closed.text.push_str(word_text(normal, index));
+        closed.text.push_str(normal.word(index));
         joining = single;
     }
     closed.text.push(' ');
     Some(closed)
 }
 
-fn word_text(normal: &Normal, index: usize) -> &str {
-    let start = normal.words.get(index).map_or(0, |w| w.at);
-    let end = normal
-        .words
-        .get(index + 1)
-        .map_or(normal.text.len(), |w| w.at);
-    normal.text.get(start..end).unwrap_or_default().trim_end()
+impl Normal {
+    /// A word as it is read.
+    pub(crate) fn word(&self, index: usize) -> &str {
+        let start = self.words.get(index).map_or(0, |w| w.at);
+        let end = self.words.get(index + 1).map_or(self.text.len(), |w| w.at);
+        self.text.get(start..end).unwrap_or_default().trim_end()
+    }
 }
 
 fn is_single(normal: &Normal, index: usize) -> bool {
-    let text = word_text(normal, index);
+    let text = normal.word(index);
     text.len() == 1 && text.bytes().all(|b| b.is_ascii_alphabetic())
 }
 
