@@ -2,7 +2,7 @@
 
 use crate::body::{self, BodyRefusal};
 use crate::detect::{self, Detection};
-use crate::model::THRESHOLDS;
+use crate::model::{self, THRESHOLDS, Weighed};
 use crate::report::{Action, Report};
 use crate::screened::{Screened, ScreenedBody};
 use crate::spotlight::spotlight;
@@ -159,6 +159,12 @@ impl Guard {
             Action::Noted
         };
         Report::new(channel, action, text, &detection)
+    }
+
+    /// The words that weighed most in what was learned, in the order of the text: for people who
+    /// want to know why.
+    pub fn weigh(&self, text: &str, channel: Channel) -> Vec<Weighed> {
+        model::weigh(detect::head(channel), text)
     }
 
     /// From which score on a text of this channel is a finding.

@@ -8,10 +8,11 @@
 //! let forged = clawdbot_guard::Screened { text: String::new(), provenance: Provenance::Operator };
 //! ```
 //!
-//! The detector is deterministic and has no weights: a normaliser that undoes disguises, a lexicon
-//! of concepts in many languages, and rules over concepts that stand close together. It stops plain
-//! attacks; it cannot stop an attack that has no tell-tale words. What holds then is provenance:
-//! whatever this crate says, untrusted text stays [`Taint`](clawdbot_domain::Taint)ed.
+//! The detector is deterministic: a normaliser that undoes disguises, a lexicon of concepts in many
+//! languages, rules over concepts that stand close together, and a linear model over hashed words
+//! and concepts whose weights lie in the binary. It stops plain attacks; it cannot stop an attack
+//! that has no tell-tale words. What holds then is provenance: whatever this crate says, untrusted
+//! text stays [`Taint`](clawdbot_domain::Taint)ed.
 
 mod body;
 mod detect;
@@ -24,6 +25,7 @@ mod spotlight;
 
 pub use body::BodyRefusal;
 pub use guard::{Guard, GuardSettings, Looked, Refusal};
+pub use model::Weighed;
 #[doc(hidden)]
 pub use model::lab;
 pub use report::{Action, Finding, Report};

@@ -1,11 +1,13 @@
 //! `clawdbot guard`: try the guard on text, without a gateway.
 
+mod eval;
+
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;
 use crate::say;
 use clap::{Args, Subcommand, ValueEnum};
 use clawdbot_domain::Channel;
-use clawdbot_guard::{Action, Finding, Guard, GuardSettings, Report};
+use clawdbot_guard::{Action, Finding, Guard, GuardSettings, Report, Weighed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{BufRead, Read, stdin};
@@ -17,6 +19,8 @@ pub enum GuardCommand {
     Scan(Scan),
     /// Show everything that weighed, also where it was not enough for a finding
     Explain(Explain),
+    /// Measure the detector on labelled text
+    Eval(eval::Eval),
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +90,7 @@ pub fn run(command: GuardCommand, _home: &Home) -> CliResult {
         GuardCommand::Scan(scan) if scan.jsonl => scan_lines(&scan),
         GuardCommand::Scan(scan) => scan_files(&scan),
         GuardCommand::Explain(explain) => explain_file(&explain),
+        GuardCommand::Eval(eval) => eval::run(&eval),
     }
 }
 
@@ -174,6 +179,8 @@ fn explain_file(explain: &Explain) -> CliResult {
         say!("no rule matched");
     }
     print_findings(&report);
+    let weighed = guard.weigh(&text, channel);
+    print_words(weighed);
     Ok(if is_finding(&report) {
         Exit::Found
     } else {
@@ -204,6 +211,19 @@ fn print_findings(report: &Report) {
             at.end,
             finding.excerpt
         );
+    }
+}
+
+/// The words that spoke most clearly for or against an attack, the clearest first.
+fn print_words(mut words: Vec<Weighed>) {
+    const MOST: usize = 12;
+    words.retain(|w| !w.word.trim().is_empty());
+    words.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
+    if !words.is_empty() {
+        say!("words that weighed, with those before them (+ for an attack):");
+    }
+    for word in words.iter().take(MOST) {
+        say!("  {:+.2}  {}", word.weight, word.word.escape_debug());
     }
 }
 

@@ -92,10 +92,7 @@ const OVERLAP: usize = 4 * 1024;
 
 /// Looks at a text that came in by a channel.
 pub(crate) fn look(text: &str, channel: Channel) -> Detection {
-    let head = match channel {
-        Channel::Tool | Channel::ToolDescription => Head::Tool,
-        Channel::Operator | Channel::User | Channel::Model => Head::User,
-    };
+    let head = head(channel);
     let mut matches = Vec::new();
     for piece in pieces(text) {
         let part = text.get(piece.clone()).unwrap_or_default();
@@ -108,6 +105,14 @@ pub(crate) fn look(text: &str, channel: Channel) -> Detection {
         }));
     }
     Detection::of(matches, head)
+}
+
+/// Who speaks in a channel.
+pub(crate) const fn head(channel: Channel) -> Head {
+    match channel {
+        Channel::Tool | Channel::ToolDescription => Head::Tool,
+        Channel::Operator | Channel::User | Channel::Model => Head::User,
+    }
 }
 
 /// Pieces of a text that overlap, cut between characters.
@@ -159,7 +164,10 @@ pub(crate) trait Hear {
 
 /// Every reading of a text, for whoever judges more than the rules do.
 pub(crate) fn readings(text: &str, hear: &mut impl Hear) {
-    read(text, false, 0, None, &mut Vec::new(), hear);
+    for piece in pieces(text) {
+        let part = text.get(piece).unwrap_or_default();
+        read(part, false, 0, None, &mut Vec::new(), hear);
+    }
 }
 
 /// One reading of a text, and those hidden in it.

@@ -4,6 +4,7 @@ use super::features::{self, BITS, Sink};
 use super::readings::facts;
 use super::score::Sums;
 use crate::detect::Reading;
+use serde::Serialize;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -74,28 +75,74 @@ impl<'w> Model<'w> {
 
     /// Judges a reading.
     pub(crate) fn judge(&self, reading: &Reading<'_>, head: Head) -> Verdict {
-        let mut sums = Summing {
+        let read = self.read(reading, head);
+        let (weight, window) = read.sums.best();
+        let core = read.sums.core(&window);
+        let at = read.place(core.start).start..read.place(core.end.saturating_sub(1)).end;
+        Verdict {
+            score: self.chance(weight, reading, head),
+            at: at.start..at.end.max(at.start),
+        }
+    }
+
+    /// What each token of the heaviest window adds to the logit, with the rows that end at it.
+    pub(crate) fn weigh(&self, reading: &Reading<'_>, head: Head) -> (f32, Vec<Weighed>) {
+        let read = self.read(reading, head);
+        let (weight, window) = read.sums.best();
+        let (_, scale) = self.numbers(head);
+        let token = |at: usize| {
+            let place = read.place(at);
+            Weighed {
+                word: reading
+                    .source
+                    .get(place.clone())
+                    .unwrap_or_default()
+                    .to_owned(),
+                weight: read.sums.token_in(at, &window) * scale,
+                at: place,
+            }
+        };
+        let score = self.chance(weight, reading, head);
+        (score, window.clone().map(token).collect())
+    }
+
+    fn read(&self, reading: &Reading<'_>, head: Head) -> Summing<'_> {
+        let mut summing = Summing {
             model: self,
             head,
             sums: Sums::default(),
             places: Vec::new(),
         };
-        features::read(reading, &mut sums);
-        let (weight, window) = sums.sums.best();
+        features::read(reading, &mut summing);
+        summing
+    }
+
+    fn chance(&self, weight: f32, reading: &Reading<'_>, head: Head) -> f32 {
         let facts: f32 = facts(reading).map(|b| self.weight(b, head)).sum();
-        let (bias, scale) = match head {
-            Head::User => (self.bias[0], self.scale[0]),
-            Head::Tool => (self.bias[1], self.scale[1]),
-        };
+        let (bias, scale) = self.numbers(head);
         let logit = bias + (weight + facts) * scale;
-        let core = sums.sums.core(&window);
-        let place = |at: usize| sums.places.get(at).cloned().unwrap_or(0..0);
-        let at = place(core.start).start..place(core.end.saturating_sub(1)).end;
-        Verdict {
-            score: 1.0 / (1.0 + (-logit).exp()),
-            at: at.start..at.end.max(at.start),
+        1.0 / (1.0 + (-logit).exp())
+    }
+
+    fn numbers(&self, head: Head) -> (f32, f32) {
+        let ([user, tool], [user_scale, tool_scale]) = (self.bias, self.scale);
+        match head {
+            Head::User => (user, user_scale),
+            Head::Tool => (tool, tool_scale),
         }
     }
+}
+
+/// What one token weighed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Weighed {
+    /// As it stands in the text, or in what was decoded from it.
+    pub word: String,
+    /// What it and the rows of words that end at it add to the logit of an attack.
+    pub weight: f32,
+    /// Where it stands, in bytes of that reading.
+    #[serde(skip)]
+    pub at: Range<usize>,
 }
 
 struct Summing<'m> {
@@ -103,6 +150,12 @@ struct Summing<'m> {
     head: Head,
     sums: Sums,
     places: Vec<Range<usize>>,
+}
+
+impl Summing<'_> {
+    fn place(&self, token: usize) -> Range<usize> {
+        self.places.get(token).cloned().unwrap_or(0..0)
+    }
 }
 
 impl Sink for Summing<'_> {

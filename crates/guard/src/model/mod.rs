@@ -11,7 +11,9 @@ mod readings;
 mod score;
 mod thresholds;
 
+pub use judge::Weighed;
 pub(crate) use judge::{Head, Verdict, shipped};
+pub(crate) use readings::weigh;
 pub(crate) use thresholds::THRESHOLDS;
 
 /// From which scores on there are consequences; chosen on the tuning set at the named share of

@@ -1,7 +1,7 @@
 //! Every reading of a text as features.
 
 use super::features::{self, named};
-use super::judge::{Head, Model, Verdict};
+use super::judge::{Head, Model, Verdict, Weighed, shipped};
 use super::score::Collected;
 use crate::detect::{self, Hear, Reading};
 
@@ -50,4 +50,23 @@ pub fn judge(model: &Model<'_>, head: Head, text: &str) -> f32 {
     let mut judging = Judging(model, head, 0.0);
     detect::readings(text, &mut judging);
     judging.2
+}
+
+struct Weighing(Head, f32, Vec<Weighed>);
+
+impl Hear for Weighing {
+    fn reading(&mut self, reading: &Reading<'_>) -> Option<Verdict> {
+        let (score, tokens) = shipped()?.weigh(reading, self.0);
+        if score > self.1 {
+            (self.1, self.2) = (score, tokens);
+        }
+        None
+    }
+}
+
+/// The tokens of the heaviest window of the worst reading, in their order, and what each weighed.
+pub(crate) fn weigh(head: Head, text: &str) -> Vec<Weighed> {
+    let mut weighing = Weighing(head, 0.0, Vec::new());
+    detect::readings(text, &mut weighing);
+    weighing.2
 }

@@ -45,16 +45,30 @@ impl Sums {
         self.at.len()
     }
 
+    /// Everything before a token.
+    fn upto(&self, end: usize) -> [f32; 4] {
+        let before = end.checked_sub(1).and_then(|i| self.at.get(i));
+        before.copied().unwrap_or_default()
+    }
+
+    fn norms(&self, window: &Range<usize>) -> (f32, f32) {
+        let ([.., n0, m0], [.., n1, m1]) = (self.upto(window.start), self.upto(window.end));
+        norms(n1 - n0, m1 - m0)
+    }
+
     /// What a window of tokens weighs.
     pub(crate) fn window(&self, window: &Range<usize>) -> f32 {
-        let upto = |end: usize| {
-            end.checked_sub(1)
-                .and_then(|i| self.at.get(i))
-                .copied()
-                .unwrap_or_default()
-        };
-        let ([w1, c1, n1, m1], [w0, c0, n0, m0]) = (upto(window.end), upto(window.start));
-        let (word, concept) = norms(n1 - n0, m1 - m0);
+        self.part(window, window)
+    }
+
+    /// What one token weighs in a window.
+    pub(crate) fn token_in(&self, token: usize, window: &Range<usize>) -> f32 {
+        self.part(&(token..token + 1), window)
+    }
+
+    fn part(&self, part: &Range<usize>, window: &Range<usize>) -> f32 {
+        let ([w0, c0, ..], [w1, c1, ..]) = (self.upto(part.start), self.upto(part.end));
+        let (word, concept) = self.norms(window);
         (w1 - w0) * word + (c1 - c0) * concept
     }
 
@@ -72,16 +86,9 @@ impl Sums {
 
     /// The part of a window without which it would weigh least: what to show, and what to cut.
     pub(crate) fn core(&self, window: &Range<usize>) -> Range<usize> {
-        let upto = |end: usize| {
-            end.checked_sub(1)
-                .and_then(|i| self.at.get(i))
-                .copied()
-                .unwrap_or_default()
-        };
-        let ([.., n0, m0], [.., n1, m1]) = (upto(window.start), upto(window.end));
-        let (word, concept) = norms(n1 - n0, m1 - m0);
+        let (word, concept) = self.norms(window);
         let weight = |end: usize| {
-            let [words, concepts, ..] = upto(end);
+            let [words, concepts, ..] = self.upto(end);
             words * word + concepts * concept
         };
         let mut lowest = (weight(window.start), window.start);
