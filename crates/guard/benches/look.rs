@@ -66,3 +66,62 @@ fn body_of_4_kb(bencher: Bencher<'_, '_>) {
             .is_ok()
     });
 }
+
+/// What a pass over the bytes costs that looks for one sign only.
+#[divan::bench(args = [65536])]
+fn compare_memchr(bencher: Bencher<'_, '_>, bytes: usize) {
+    let text = prose(bytes);
+    bencher
+        .counter(BytesCount::of_str(&text))
+        .bench(|| memchr::memchr_iter(b'q', black_box(text.as_bytes())).count());
+}
+
+/// What a pass costs that looks for a list of plain words.
+#[divan::bench(args = [65536])]
+fn compare_aho_corasick(bencher: Bencher<'_, '_>, bytes: usize) {
+    let text = prose(bytes);
+    let words = [
+        "ignore previous",
+        "system prompt",
+        "developer mode",
+        "disregard",
+    ];
+    let Ok(search) = aho_corasick::AhoCorasick::new(words) else {
+        return;
+    };
+    bencher
+        .counter(BytesCount::of_str(&text))
+        .bench(|| search.find_iter(black_box(&text)).count());
+}
+
+fn page() -> String {
+    prose(10 << 20)
+}
+
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn page_of_10_mb(bencher: Bencher<'_, '_>) {
+    screen(bencher, &page());
+}
+
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn a_million_combining_marks(bencher: Bencher<'_, '_>) {
+    screen(bencher, &format!("a{}", "\u{301}".repeat(1_000_000)));
+}
+
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn one_token_of_10_mb(bencher: Bencher<'_, '_>) {
+    screen(bencher, &"QUJD".repeat((10 << 20) / 4));
+}
+
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn escapes_of_10_mb(bencher: Bencher<'_, '_>) {
+    screen(bencher, &"%41%20".repeat((10 << 20) / 6));
+}
+
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn base64_ten_deep(bencher: Bencher<'_, '_>) {
+    use base64::Engine as _;
+    let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
+    let nested = (0..10).fold(prose(50_000), |text, _| encode(text));
+    screen(bencher, &nested);
+}

@@ -19,6 +19,7 @@ mod detect;
 mod guard;
 pub mod measure;
 mod model;
+mod outward;
 mod report;
 mod screened;
 mod spotlight;
@@ -28,5 +29,6 @@ pub use guard::{Guard, GuardSettings, Looked, Refusal};
 pub use model::Weighed;
 #[doc(hidden)]
 pub use model::lab;
+pub use outward::{Holdback, Leak, Neutral, Outward, SecretError, Secrets, Stopped, neutralise};
 pub use report::{Action, Finding, Report};
 pub use screened::{Screened, ScreenedBody};

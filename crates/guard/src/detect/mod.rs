@@ -4,7 +4,7 @@
 //! (decoded, spelled backwards, letters joined) go the same way and count for the place they stand.
 //! A long text is read in pieces that overlap, so that memory is bounded whatever its length.
 
-mod decode;
+pub(crate) mod decode;
 mod fast;
 mod lexicon;
 mod normal;

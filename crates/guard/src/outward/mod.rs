@@ -1,0 +1,12 @@
+//! The way out: what an answer must not carry to whoever reads or renders it.
+//!
+//! Known secrets and canaries are found by exact match over encodings; links and images to hosts
+//! that nobody listed lose their address; a streamed answer is held back just long enough for both.
+
+mod holdback;
+mod links;
+mod secrets;
+
+pub use holdback::{Holdback, Outward, Stopped};
+pub use links::{Neutral, neutralise};
+pub use secrets::{Leak, SecretError, Secrets};
