@@ -138,7 +138,7 @@ fn every_crate_is_a_room_of_the_table() {
     let known = ROOMS
         .iter()
         .map(|(room, _)| *room)
-        .chain([BINARY, "tests", "bench"]);
+        .chain([BINARY, "tests", "bench", "training"]);
     let known = known.collect::<BTreeSet<_>>();
     for room in house.packages.keys() {
         assert!(
@@ -176,7 +176,12 @@ fn rooms_depend_only_on_the_rooms_they_may_know() {
 fn no_room_depends_on_the_binary_or_on_the_tests() {
     let house = House::read();
     for (room, _) in ROOMS {
-        for outside in ["clawdbot", "clawdbot-tests", "clawdbot-bench"] {
+        for outside in [
+            "clawdbot",
+            "clawdbot-tests",
+            "clawdbot-bench",
+            "clawdbot-training",
+        ] {
             let held = house.dependencies(room).contains(outside);
             assert!(
                 !held,
