@@ -14,6 +14,7 @@ mod cli;
 mod cut;
 mod durable;
 mod edge;
+mod guard_eval;
 mod http;
 mod kit;
 mod netns;
