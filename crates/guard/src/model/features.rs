@@ -35,6 +35,17 @@ struct Token {
     hash: u64,
     /// The concepts of the hit it belongs to, when it is one.
     concepts: u32,
+    is_mark: bool,
+}
+
+impl Token {
+    const fn mark(hash: u64) -> Self {
+        Self {
+            hash,
+            concepts: 0,
+            is_mark: true,
+        }
+    }
 }
 
 /// Reads a text into a sink.
@@ -51,30 +62,23 @@ pub(crate) fn read(reading: &Reading<'_>, sink: &mut impl Sink) {
     for (index, word) in normal.words.iter().enumerate() {
         let between = source.get(from..word.source.start).unwrap_or_default();
         if let Some(mark) = mark(between) {
-            reader.take(
-                Token {
-                    hash: mark,
-                    concepts: 0,
-                },
-                sink,
-            );
+            reader.take(Token::mark(mark), sink);
             sink.token(from..word.source.start);
         }
         from = word.source.end.max(from);
         let concepts = reader.concepts_at(index);
         let hash = word_hash(normal.word(index));
-        reader.take(Token { hash, concepts }, sink);
+        let token = Token {
+            hash,
+            concepts,
+            is_mark: false,
+        };
+        reader.take(token, sink);
         reader.rows_ending_at(index, sink);
         sink.token(word.source.clone());
     }
     if let Some(mark) = mark(source.get(from..).unwrap_or_default()) {
-        reader.take(
-            Token {
-                hash: mark,
-                concepts: 0,
-            },
-            sink,
-        );
+        reader.take(Token::mark(mark), sink);
         sink.token(from..source.len());
     }
 }
@@ -88,6 +92,7 @@ pub(crate) fn named(name: &str) -> u32 {
 #[derive(Default)]
 struct Tail {
     words: [u64; 3],
+    is_mark: [bool; 3],
     mixed: [u64; 4],
     /// Whether each of `mixed` is a concept.
     is_concept: [bool; 4],
@@ -116,16 +121,25 @@ impl Reader<'_> {
         let tail = &mut self.tail;
         let [before, second, _] = tail.words;
         let this = token.hash;
-        sink.word(bucket(this));
+        let [_, second_is_mark, _] = tail.is_mark;
+        // Marks by themselves, and two with something between, are what tables and lists in code
+        // are made of: they say how long a list is, not what it wants.
+        if !token.is_mark {
+            sink.word(bucket(this));
+        }
         if tail.length >= 1 {
             let pair = mix(before.rotate_left(17) ^ this);
             sink.word(bucket(pair));
             if tail.length >= 2 {
                 sink.word(bucket(mix(second.rotate_left(34) ^ pair)));
-                sink.word(bucket(mix(second.rotate_left(5) ^ this ^ 0x5c1b)));
+                if !(token.is_mark && second_is_mark) {
+                    sink.word(bucket(mix(second.rotate_left(5) ^ this ^ 0x5c1b)));
+                }
             }
         }
         tail.words = [this, before, second];
+        let [first_is_mark, second_is_mark, _] = tail.is_mark;
+        tail.is_mark = [token.is_mark, first_is_mark, second_is_mark];
         let is_concept = token.concepts != 0;
         let mixed = if is_concept {
             mix(u64::from(token.concepts) ^ 0xc0de_0000_0000)
@@ -198,6 +212,11 @@ fn mark(between: &str) -> Option<u64> {
         .chars()
         .find(|c| !c.is_whitespace() && !c.is_alphanumeric());
     if let Some(sign) = sign {
+        let sign = if matches!(sign, '\'' | '’' | '‘' | '“' | '”') {
+            '"'
+        } else {
+            sign
+        };
         return Some(mix(u64::from(u32::from(sign)) ^ 0x5160_0000_0000));
     }
     between.contains('\n').then(|| mix(0x00e0_1000_0000))

@@ -5,17 +5,17 @@ use super::Thresholds;
 /// Of the user's and the tool's head.
 pub(crate) const THRESHOLDS: [Thresholds; 2] = [
     Thresholds {
-        block: 0.610,
-        strict: 0.584,
-        withhold: 0.550,
-        suspect: 0.418,
-        certain: 0.695,
+        block: 0.659,
+        strict: 0.607,
+        withhold: 0.524,
+        suspect: 0.360,
+        certain: 0.691,
     },
     Thresholds {
-        block: 0.745,
-        strict: 0.670,
-        withhold: 0.643,
-        suspect: 0.488,
-        certain: 0.792,
+        block: 0.699,
+        strict: 0.664,
+        withhold: 0.583,
+        suspect: 0.461,
+        certain: 0.733,
     },
 ];
