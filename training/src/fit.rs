@@ -27,7 +27,7 @@ impl Default for Knobs {
     fn default() -> Self {
         Self {
             epochs: 6,
-            rate: 0.05,
+            rate: 0.1,
             decay: 1e-6,
             dropout: 0.5,
             smoothing: 0.01,
