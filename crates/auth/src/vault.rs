@@ -5,20 +5,21 @@
 //! provider, kind and origin, so that a record moved onto another provider's row, or given another
 //! origin, does not open.
 
+mod row;
+mod seal;
+mod warm;
+
 use crate::database::{self, Database, Durability};
 use crate::error::{AuthError, VaultError};
 use crate::files::{self, Key, Readers};
-use crate::keyed::Keyed;
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime, hex};
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
-use std::collections::HashMap;
-use std::ops::Deref;
+use row::{Sealed, info_of};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use seal::{bound_to, check_secret, fingerprint, seal, unseal};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use zeroize::Zeroizing;
+use warm::{Opened, Warm};
 
 /// After this long a credential is due for rotation: the guide's 90 days.
 pub const DUE: Duration = Duration::from_secs(90 * 86_400);
@@ -33,8 +34,6 @@ CREATE TABLE key_check (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT
 
 /// The use of a credential is noted at most so often.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
-
-const NONCE: usize = 24;
 
 /// What a credential is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,54 +121,6 @@ pub struct Vault {
     db: Mutex<Opened>,
     path: PathBuf,
     sources: Vec<KeySource>,
-}
-
-/// The database, and what was unsealed from just this connection to it.
-#[derive(Debug)]
-struct Opened {
-    database: Database,
-    warm: HashMap<ProviderName, Warm>,
-}
-
-/// A credential that was unsealed before. Unsealing costs more than the rest of a request's
-/// authentication. It counts while nobody has written to the store since, and
-/// for [`NOTED_EVERY`] at most: then the key and the seal are looked at anew.
-#[derive(Debug)]
-struct Warm {
-    version: (i64, u64),
-    origin: Origin,
-    secret: Secret,
-    unsealed: UnixTime,
-}
-
-impl Deref for Opened {
-    type Target = Database;
-
-    fn deref(&self) -> &Database {
-        &self.database
-    }
-}
-
-impl Opened {
-    fn new(database: Database) -> Self {
-        Self {
-            database,
-            warm: HashMap::new(),
-        }
-    }
-
-    /// Changes whenever this connection writes.
-    fn ours(&self) -> u64 {
-        self.conn.total_changes()
-    }
-
-    fn warm(&self, provider: ProviderName, origin: &Origin, now: UnixTime) -> Option<Secret> {
-        let warm = self.warm.get(&provider)?;
-        let fresh = now >= warm.unsealed && now.since(warm.unsealed) < NOTED_EVERY;
-        let written = (self.changes_of_others().ok()?, self.ours()) != warm.version;
-        let same = warm.origin == *origin && !written;
-        (fresh && same).then(|| warm.secret.clone())
-    }
 }
 
 impl Vault {
@@ -474,103 +425,6 @@ fn count(db: &Database) -> Result<i64, AuthError> {
     let sql = "SELECT count(*) FROM credentials";
     let count = db.conn.query_row(sql, [], |row| row.get(0));
     count.map_err(db.failed())
-}
-
-struct Sealed {
-    id: String,
-    kind: String,
-    origin: String,
-    data_key: Vec<u8>,
-    secret: Vec<u8>,
-    last_used: Option<UnixTime>,
-}
-
-impl Sealed {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            kind: row.get(1)?,
-            origin: row.get(2)?,
-            data_key: row.get(3)?,
-            secret: row.get(4)?,
-            last_used: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_nanos),
-        })
-    }
-}
-
-/// A row of a provider that this version does not know is left out.
-fn info_of(row: &Row<'_>) -> rusqlite::Result<Option<CredentialInfo>> {
-    let Ok(provider) = row.get_ref(0)?.as_str()?.parse() else {
-        return Ok(None);
-    };
-    Ok(Some(CredentialInfo {
-        provider,
-        kind: row.get(1)?,
-        fingerprint: row.get(2)?,
-        origin: row.get(3)?,
-        created: UnixTime::from_nanos(row.get(4)?),
-        last_used: row.get::<_, Option<i64>>(5)?.map(UnixTime::from_nanos),
-    }))
-}
-
-/// Lengths first, so that no two sets of parts make the same text.
-fn bound_to(id: &str, provider: ProviderName, kind: &str, origin: &str) -> Vec<u8> {
-    let parts = [id, provider.as_str(), kind, origin];
-    parts
-        .iter()
-        .flat_map(|p| [&(p.len() as u64).to_le_bytes()[..], p.as_bytes()].concat())
-        .collect()
-}
-
-fn seal(key: &Key, plain: &[u8], bound: &[u8]) -> Result<Vec<u8>, AuthError> {
-    let nonce = files::random::<NONCE>()?;
-    let cipher = XChaCha20Poly1305::new(CipherKey::from_slice(key.as_ref()));
-    let payload = Payload {
-        msg: plain,
-        aad: bound,
-    };
-    // It fails only for texts longer than any credential.
-    let sealed = cipher.encrypt(XNonce::from_slice(nonce.as_ref()), payload);
-    let sealed = sealed.map_err(|_| AuthError::BadToken("the credential is too long to seal"))?;
-    Ok([nonce.as_ref(), sealed.as_slice()].concat())
-}
-
-fn unseal(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (nonce, sealed) = sealed.split_at_checked(NONCE)?;
-    let cipher = XChaCha20Poly1305::new(CipherKey::from_slice(key.as_ref()));
-    let payload = Payload {
-        msg: sealed,
-        aad: bound,
-    };
-    cipher
-        .decrypt(XNonce::from_slice(nonce), payload)
-        .ok()
-        .map(Zeroizing::new)
-}
-
-/// Keyed, so that a fingerprint cannot be tried against a list of leaked keys.
-fn fingerprint(master: &Key, secret: &Secret) -> String {
-    let parts = [secret.expose().as_bytes()];
-    let tag = Keyed::new(master).tag("clawdbot fingerprint 1", &parts);
-    hex(&tag).chars().take(12).collect()
-}
-
-fn check_secret(secret: &Secret) -> Result<(), VaultError> {
-    let text = secret.expose();
-    if text.is_empty() {
-        return Err(VaultError::BadSecret("the credential is empty"));
-    }
-    if text.len() > 8192 {
-        return Err(VaultError::BadSecret(
-            "the credential is longer than 8192 bytes",
-        ));
-    }
-    if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(VaultError::BadSecret(
-            "the credential has a space, line break or special character in it: paste it alone",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
