@@ -11,7 +11,7 @@ pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 /// Written to `PRAGMA user_version`, so that another program's or a later version's file is not
 /// taken for ours.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// What a commit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

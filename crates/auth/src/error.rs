@@ -128,6 +128,16 @@ pub enum VaultError {
     /// The sealed record does not open: it was changed, or moved from another place.
     #[error("the sealed credential of {0} was changed or moved; paste it again")]
     Tampered(ProviderName),
+    /// A record stands in the way of a new key, since it does not open with the old one.
+    #[error(
+        "the sealed credential of {0} does not open, so the key was not changed; paste it again, or remove it: clawdbot models auth reset --provider {0}"
+    )]
+    WillNotOpen(String),
+    /// The key is not in a file of ours, so another one cannot be put there.
+    #[error(
+        "the key comes from {0}, where this program cannot put another; give the file that holds the new key with --key-file FILE (it is made when it is not there), or seal with --passphrase"
+    )]
+    NotOurs(String),
     /// Not everything could be removed.
     #[error("these credentials remain: {0}")]
     Remains(String),

@@ -59,9 +59,23 @@ pub(crate) fn link_once(temporary: &Path, path: &Path) -> Result<bool, AuthError
 
 /// Puts a whole file in place of whatever is there, 0600, durable.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), AuthError> {
-    let temporary = temporary(path, content)?;
-    std::fs::rename(&temporary, path).map_err(failed("replace", path))?;
-    sync_folder(path)
+    rename(&temporary(path, content)?, path)
+}
+
+/// Gives a file another name, in place of whatever has that name; durable.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), AuthError> {
+    std::fs::rename(from, to).map_err(failed("replace", to))?;
+    sync_folder(to)
+}
+
+/// Removes a file that may be gone already; durable.
+pub(crate) fn remove(path: &Path) -> Result<(), AuthError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failed("remove", path)(error))
+        }
+        Ok(()) | Err(_) => sync_folder(path),
+    }
 }
 
 /// A whole file, 0600, on disk, under a name that nobody looks for.
@@ -110,12 +124,27 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the lock that this file stands for, waiting while another holds it.
     pub(crate) fn take(path: &Path) -> Result<Self, AuthError> {
+        let file = Self::file(path)?;
+        file.lock().map_err(failed("lock", path))?;
+        Ok(Self { _held: file })
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub(crate) fn try_take(path: &Path) -> Result<Option<Self>, AuthError> {
+        let file = Self::file(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _held: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(failed("lock", path)(error)),
+        }
+    }
+
+    fn file(path: &Path) -> Result<std::fs::File, AuthError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
         let file = std::fs::File::from(opened.map_err(|e| failed("lock", path)(e.into()))?);
         keep_owner(&file, path).map_err(failed("lock", path))?;
-        file.lock().map_err(failed("lock", path))?;
-        Ok(Self { _held: file })
+        Ok(file)
     }
 }
 
@@ -146,13 +175,17 @@ pub(crate) fn read_key_of(path: &Path, readers: Readers) -> Result<Option<Key>, 
     let Some(text) = read(path, 4096, readers)? else {
         return Ok(None);
     };
-    let text = std::str::from_utf8(&text).unwrap_or_default().trim();
-    let mut key = Key::default();
-    if decode_hex(text, &mut key) {
-        Ok(Some(key))
-    } else {
-        Err(AuthError::BadKey(path.to_owned()))
+    match decode_key(&text) {
+        Some(key) => Ok(Some(key)),
+        None => Err(AuthError::BadKey(path.to_owned())),
     }
+}
+
+/// A key written as a line of hex.
+pub(crate) fn decode_key(text: &[u8]) -> Option<Key> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let mut key = Key::default();
+    decode_hex(text, &mut key).then_some(key)
 }
 
 /// Reads a small file that only its owner may read.
@@ -163,7 +196,12 @@ pub(crate) fn read_private(
     read(path, most, Readers::Owner)
 }
 
-fn read(path: &Path, most: u64, readers: Readers) -> Result<Option<Zeroizing<Vec<u8>>>, AuthError> {
+/// Reads a small file. `None` when there is no such file.
+pub(crate) fn read(
+    path: &Path,
+    most: u64,
+    readers: Readers,
+) -> Result<Option<Zeroizing<Vec<u8>>>, AuthError> {
     // Not blocking: were it a pipe, opening it would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {

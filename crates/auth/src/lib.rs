@@ -35,4 +35,4 @@ pub use error::{AuthError, Rejected, VaultError};
 pub use store::{
     DEFAULT_TTL, Draft, MAX_TOKENS, MAX_TTL, NewToken, SETUP_TTL, TokenInfo, TokenState, TokenStore,
 };
-pub use vault::{CredentialInfo, CredentialKind, DUE, KeySource, Vault};
+pub use vault::{CredentialInfo, CredentialKind, DUE, KeySource, NewKey, Rekeyed, Vault};

@@ -5,16 +5,27 @@
 //! provider, kind and origin, so that a record moved onto another provider's row, or given another
 //! origin, does not open.
 
+mod command;
+mod keys;
+mod mark;
+mod passphrase;
+mod rekey;
 mod row;
 mod seal;
+mod source;
 mod warm;
+
+pub use rekey::{NewKey, Rekeyed};
+pub use source::KeySource;
 
 use crate::database::{self, Database, Durability};
 use crate::error::{AuthError, VaultError};
-use crate::files::{self, Key, Readers};
+use crate::files::{self, Key};
 use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime, hex};
+use keys::Memory;
+use passphrase::Cost;
 use row::{Sealed, info_of};
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use seal::{bound_to, check_secret, fingerprint, seal, unseal};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,7 +41,9 @@ CREATE TABLE credentials (
   fingerprint TEXT NOT NULL, created INTEGER NOT NULL, last_used INTEGER,
   sealed_key BLOB NOT NULL, sealed BLOB NOT NULL
 ) STRICT;
-CREATE TABLE key_check (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL) STRICT;";
+CREATE TABLE key_check (
+  one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL, kdf TEXT, kept BLOB
+) STRICT;";
 
 /// The use of a credential is noted at most so often.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
@@ -87,40 +100,14 @@ impl CredentialInfo {
     }
 }
 
-/// Where the master key may be, first found first used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// A file somebody else provides; used when it is there.
-    Provided(PathBuf),
-    /// A file that must be there, because somebody said so.
-    Demanded(PathBuf),
-    /// A file of our own, made on first use.
-    Own(PathBuf),
-}
-
-impl KeySource {
-    /// The usual places: systemd's credentials, a container's secret, a named file, our own file.
-    pub fn usual(secrets: &Path) -> Vec<Self> {
-        let systemd = std::env::var_os("CREDENTIALS_DIRECTORY");
-        let systemd = systemd.map(|d| Self::Provided(PathBuf::from(d).join("clawdbot-vault-key")));
-        let container = Self::Provided(PathBuf::from("/run/secrets/clawdbot_vault_key"));
-        let named = std::env::var_os("CLAWDBOT_VAULT_KEY_FILE").map(|f| Self::Demanded(f.into()));
-        let own = Self::Own(secrets.join("vault.key"));
-        systemd
-            .into_iter()
-            .chain([container])
-            .chain(named)
-            .chain([own])
-            .collect()
-    }
-}
-
 /// The vault. Every process of one home may hold one; each looks at the disk when asked.
 #[derive(Debug)]
 pub struct Vault {
     db: Mutex<Opened>,
     path: PathBuf,
     sources: Vec<KeySource>,
+    memory: Mutex<Memory>,
+    cost: Cost,
 }
 
 impl Vault {
@@ -143,6 +130,8 @@ impl Vault {
             db: Mutex::new(Opened::new(db)),
             path,
             sources,
+            memory: Mutex::default(),
+            cost: Cost::USUAL,
         })
     }
 
@@ -157,14 +146,19 @@ impl Vault {
     ) -> Result<CredentialInfo, VaultError> {
         check_secret(secret)?;
         let db = self.lock()?;
-        let master = self.master(&db, true)?;
+        // Made outside, where a new key may be written; looked at again inside, where it cannot be
+        // changed any more: a record is never sealed with a key that was just replaced.
+        self.master(&db, true)?;
+        let tx = Transaction::new_unchecked(&db.conn, TransactionBehavior::Immediate);
+        let tx = tx.map_err(db.failed())?;
+        let master = self.master(&db, false)?;
         let id = hex(files::random::<16>()?.as_ref());
         let origin = origin.to_string();
-        let bound = bound_to(&id, provider, kind.as_str(), &origin);
+        let bound = bound_to(&id, provider.as_str(), kind.as_str(), &origin);
         let data_key = files::random::<32>()?;
-        let sealed_key = seal(&master, data_key.as_ref(), &bound)?;
+        let sealed_key = seal(&master.key, data_key.as_ref(), &bound)?;
         let sealed = seal(&data_key, secret.expose().as_bytes(), &bound)?;
-        let fingerprint = fingerprint(&master, secret);
+        let fingerprint = fingerprint(&master.fingerprints, secret);
         let sql = "INSERT OR REPLACE INTO credentials
             (provider, id, kind, origin, fingerprint, created, sealed_key, sealed)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -178,7 +172,8 @@ impl Vault {
             sealed_key,
             sealed
         ];
-        db.conn.execute(sql, values).map_err(db.failed())?;
+        tx.execute(sql, values).map_err(db.failed())?;
+        tx.commit().map_err(db.failed())?;
         let kind = kind.as_str().to_owned();
         Ok(CredentialInfo {
             provider,
@@ -239,9 +234,9 @@ impl Vault {
             });
         }
         let master = self.master(db, false)?;
-        let bound = bound_to(&row.id, provider, &row.kind, &row.origin);
+        let bound = bound_to(&row.id, provider.as_str(), &row.kind, &row.origin);
         let tampered = || VaultError::Tampered(provider);
-        let data_key = unseal(&master, &row.data_key, &bound).ok_or_else(tampered)?;
+        let data_key = unseal(&master.key, &row.data_key, &bound).ok_or_else(tampered)?;
         let data_key = Key::new(data_key.as_slice().try_into().map_err(|_| tampered())?);
         let secret = unseal(&data_key, &row.secret, &bound).ok_or_else(tampered)?;
         let secret = std::str::from_utf8(&secret).map_err(|_| tampered())?;
@@ -313,76 +308,7 @@ impl Vault {
     pub fn fingerprint(&self, secret: &Secret) -> Result<String, VaultError> {
         check_secret(secret)?;
         let db = self.lock()?;
-        Ok(fingerprint(&self.master(&db, true)?, secret))
-    }
-
-    /// The master key, checked against the store. Only the first credential ever stored may make
-    /// one: a store whose key is gone stays locked.
-    fn master(&self, db: &Database, may_make: bool) -> Result<Key, VaultError> {
-        let read_mark = || {
-            let sql = "SELECT sealed FROM key_check WHERE one = 1";
-            let mark = db.conn.query_row(sql, [], |r| r.get::<_, Vec<u8>>(0));
-            mark.optional().map_err(db.failed())
-        };
-        let mut mark = read_mark()?;
-        if mark.is_none() && count(db)? > 0 {
-            return Err(db.damaged("the mark of its key is gone").into());
-        }
-        let key = self.find_key(may_make && mark.is_none())?;
-        if mark.is_none() && may_make {
-            let sealed = seal(&key, b"this key", b"clawdbot vault")?;
-            // Another process may be storing its first credential, too: one mark stays, and is looked at.
-            let sql = "INSERT OR IGNORE INTO key_check (one, sealed) VALUES (1, ?1)";
-            db.conn.execute(sql, [sealed]).map_err(db.failed())?;
-            mark = read_mark()?;
-        }
-        match mark {
-            Some(sealed) if unseal(&key, &sealed, b"clawdbot vault").is_none() => {
-                Err(VaultError::Locked(
-                    "the key is not the one this vault was sealed with; restore that key, or start anew with: clawdbot models auth reset --all".to_owned(),
-                ))
-            }
-            Some(_) | None => Ok(key),
-        }
-    }
-
-    fn find_key(&self, may_make: bool) -> Result<Key, VaultError> {
-        for source in &self.sources {
-            let (KeySource::Provided(path) | KeySource::Demanded(path) | KeySource::Own(path)) =
-                source;
-            let readers = match source {
-                KeySource::Provided(_) => Readers::Anyone,
-                KeySource::Demanded(_) | KeySource::Own(_) => Readers::Owner,
-            };
-            // A key that is there and cannot be used is not passed over for the next one.
-            let key = files::read_key_of(path, readers);
-            if let Some(key) = key.map_err(|e| VaultError::Locked(e.to_string()))? {
-                return Ok(key);
-            }
-            match source {
-                KeySource::Provided(_) => {}
-                KeySource::Demanded(path) => {
-                    let named = format!(
-                        "CLAWDBOT_VAULT_KEY_FILE names {}, which is not there",
-                        path.display()
-                    );
-                    return Err(VaultError::Locked(named));
-                }
-                KeySource::Own(path) if may_make => {
-                    files::create_once(path, files::new_key_text()?.as_bytes())?;
-                    if let Some(key) = files::read_key(path)? {
-                        return Ok(key);
-                    }
-                }
-                KeySource::Own(path) => {
-                    return Err(VaultError::Locked(format!(
-                        "its key {} is missing; restore it from your backup, or start anew with: clawdbot models auth reset --all",
-                        path.display()
-                    )));
-                }
-            }
-        }
-        Err(VaultError::Locked("no key source holds a key".to_owned()))
+        Ok(fingerprint(&self.master(&db, true)?.fingerprints, secret))
     }
 
     /// The store; opened anew when another file has taken its name.
@@ -427,5 +353,7 @@ fn count(db: &Database) -> Result<i64, AuthError> {
     count.map_err(db.failed())
 }
 
+#[cfg(test)]
+mod rekey_tests;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,14 @@ use crate::files::{self, Key};
 use crate::keyed::Keyed;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
-use clawdbot_domain::{ProviderName, Secret, hex};
+use clawdbot_domain::{Secret, hex};
 use zeroize::Zeroizing;
 
 const NONCE: usize = 24;
 
 /// Lengths first, so that no two sets of parts make the same text.
-pub(super) fn bound_to(id: &str, provider: ProviderName, kind: &str, origin: &str) -> Vec<u8> {
-    let parts = [id, provider.as_str(), kind, origin];
+pub(super) fn bound_to(id: &str, provider: &str, kind: &str, origin: &str) -> Vec<u8> {
+    let parts = [id, provider, kind, origin];
     parts
         .iter()
         .flat_map(|p| [&(p.len() as u64).to_le_bytes()[..], p.as_bytes()].concat())
@@ -46,9 +46,9 @@ pub(super) fn unseal(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Zeroizing
 }
 
 /// Keyed, so that a fingerprint cannot be tried against a list of leaked keys.
-pub(super) fn fingerprint(master: &Key, secret: &Secret) -> String {
+pub(super) fn fingerprint(key: &Key, secret: &Secret) -> String {
     let parts = [secret.expose().as_bytes()];
-    let tag = Keyed::new(master).tag("clawdbot fingerprint 1", &parts);
+    let tag = Keyed::new(key).tag("clawdbot fingerprint 1", &parts);
     hex(&tag).chars().take(12).collect()
 }
 
