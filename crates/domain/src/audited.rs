@@ -218,6 +218,9 @@ pub enum Event {
     /// A provider credential was removed.
     #[serde(rename = "security.credential.removed")]
     CredentialRemoved { provider: ProviderName },
+    /// Every provider credential is sealed with a new key.
+    #[serde(rename = "security.vault.rekeyed")]
+    VaultRekeyed { from: String, to: String },
     /// The log itself: a segment was closed and the next one opened.
     #[serde(rename = "audit.rotated")]
     AuditRotated { closed: String, opened: String },
@@ -271,6 +274,7 @@ impl Event {
             | Self::SetupRedeemed { .. }
             | Self::CredentialStored { .. }
             | Self::CredentialRemoved { .. }
+            | Self::VaultRekeyed { .. }
             | Self::AuditRotated { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
@@ -290,6 +294,7 @@ impl Event {
             | Self::GuardFinding { .. }
             | Self::TokenRevoked { .. }
             | Self::CredentialRemoved { .. }
+            | Self::VaultRekeyed { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
             | Self::AuditSettings { .. } => Level::Warn,
