@@ -10,7 +10,9 @@ mod client;
 mod home;
 mod logging;
 mod pin;
+mod reminders;
 mod running;
+mod unlock;
 mod wire;
 
 use clap::Parser as _;

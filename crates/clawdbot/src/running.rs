@@ -91,6 +91,7 @@ impl Proven {
             None
         };
         let vault = Vault::open(&home.state(), &home.secrets()).map_err(bad_store)?;
+        crate::unlock::unlock(&vault)?;
         let keepers = Keepers {
             recorder,
             tokens: Arc::new(tokens),
@@ -168,6 +169,10 @@ impl Started {
         if self.tls.as_ref().is_some_and(|tls| tls.key_is_open()) {
             tracing::warn!("security: everyone on this machine may read gateway.tls.key");
         }
+        crate::reminders::start(
+            Arc::clone(&self.keepers.vault),
+            Arc::clone(&self.keepers.tokens),
+        );
         let watcher = Watcher {
             tls: self.tls.clone(),
             home: self.home,

@@ -1,26 +1,23 @@
 //! `clawdbot models`: providers, their credentials, their models.
 
+mod auth;
+
 use super::record::{Record, settings};
-use super::tokens::day;
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;
 use crate::{note, say, wire};
 use clap::{Args, Subcommand};
-use clawdbot_auth::{CredentialInfo, CredentialKind, Vault, VaultError};
 use clawdbot_config::{ConfigErrors, EditError, Loaded, ModelRef, SettingsFile};
-use clawdbot_domain::{Event, Origin, ProviderName, Secret, UnixTime};
+use clawdbot_domain::{Event, Origin, ProviderName};
 use clawdbot_providers::Provider;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a server on this machine may take to be found.
 const FIND: Duration = Duration::from_millis(150);
-
-/// A line that is longer holds no credential.
-const MAX_LINE: usize = 16 * 1024;
 
 /// How long a provider may take to list its models.
 const PROBE: Duration = Duration::from_secs(10);
@@ -49,6 +46,16 @@ pub enum ModelsCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub struct RekeyArgs {
+    /// Take the new key from this file; a random one is written there when there is no such file
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase")]
+    key_file: Option<PathBuf>,
+    /// Make the new key from a passphrase: asked for without echo, or the first line of standard input
+    #[arg(long)]
+    passphrase: bool,
+}
+
 #[derive(Debug, Clone, Copy, Args)]
 pub struct AsJson {
     /// As JSON
@@ -66,6 +73,8 @@ pub enum AuthCommand {
     },
     /// What is stored: provider, kind, fingerprint, age, last use, due; never the secret
     List(AsJson),
+    /// Seal every stored credential with a new key
+    Rekey(RekeyArgs),
     /// Remove a credential, or all of them
     Reset {
         /// Whose credential
@@ -92,152 +101,15 @@ pub fn run(command: ModelsCommand, home: &Home) -> CliResult {
         | ModelsCommand::Auth(AuthCommand::SetDefault { model }) => {
             set_default(home, &loaded, &model)
         }
-        ModelsCommand::Auth(AuthCommand::PasteToken { provider }) => paste(home, &loaded, provider),
-        ModelsCommand::Auth(AuthCommand::List(AsJson { json })) => auth_list(home, json),
-        ModelsCommand::Auth(AuthCommand::Reset { provider, .. }) => reset(home, &loaded, provider),
-    }
-}
-
-fn vault(home: &Home) -> Result<Vault, Failure> {
-    Vault::open(&home.state(), &home.secrets()).map_err(|e| locked(&e))
-}
-
-/// Reads the credential before anything is opened: a person takes longer than a lock should last.
-fn paste(home: &Home, loaded: &Loaded, provider: ProviderName) -> CliResult {
-    if provider == ProviderName::Demo {
-        let why = "demo is built in and needs no credential";
-        return Err(Failure::new(Exit::Usage, why));
-    }
-    let base_url = loaded.settings.models.base_urls.get(&provider);
-    let base_url = base_url.ok_or_else(|| {
-        Failure::new(Exit::BadConfig, format!("{provider} has no base URL yet")).hint(format!(
-            "clawdbot config set models.providers.{provider}.baseUrl URL"
-        ))
-    })?;
-    let (origin, _) =
-        Origin::of_base_url(base_url).map_err(|e| Failure::new(Exit::BadConfig, e))?;
-    let secret = read_secret(provider)?;
-    let vault = vault(home)?;
-    let fingerprint = vault.fingerprint(&secret).map_err(|e| locked(&e))?;
-    let record = Record::open(home, loaded)?;
-    let event = Event::CredentialStored {
-        provider,
-        fingerprint,
-        origin: origin.to_string(),
-    };
-    let kind = CredentialKind::of(&secret);
-    let info = record.act(&event, || {
-        vault.put(provider, kind, &origin, &secret, UnixTime::now())
-    })?;
-    say!(
-        "stored: {provider}, {}, fingerprint {}, for {}",
-        info.kind,
-        info.fingerprint,
-        info.origin
-    );
-    if loaded.settings.models.default.provider == ProviderName::Demo {
-        note!(
-            "agents still use the demo; choose a model: clawdbot models set-default {provider}/MODEL"
-        );
-    }
-    Ok(Exit::Done)
-}
-
-fn read_secret(provider: ProviderName) -> Result<Secret, Failure> {
-    let cannot =
-        |e: std::io::Error| Failure::new(Exit::Io, format!("cannot read the credential: {e}"));
-    if std::io::stdin().is_terminal() {
-        let asked = rpassword::prompt_password(format!("credential for {provider} (not shown): "));
-        let asked = asked.map(Secret::new).map_err(cannot)?;
-        return Ok(Secret::new(asked.expose().trim()));
-    }
-    // One line, and no more of it than any credential has; its room is made at once, since growing
-    // would leave copies behind that nobody wipes.
-    let mut line = String::with_capacity(MAX_LINE);
-    let read = std::io::stdin()
-        .lock()
-        .take(MAX_LINE as u64)
-        .read_line(&mut line);
-    let line = Secret::new(line);
-    read.map_err(cannot)?;
-    Ok(Secret::new(line.expose().trim_end_matches(['\r', '\n'])))
-}
-
-fn auth_list(home: &Home, as_json: bool) -> CliResult {
-    let all = vault(home)?.list().map_err(|e| locked(&e))?;
-    let now = UnixTime::now();
-    if as_json {
-        let all = all.iter().map(|c| {
-            json!({
-                "provider": c.provider, "kind": c.kind, "fingerprint": c.fingerprint, "origin": c.origin,
-                "created": c.created.to_string(), "last_used": c.last_used.map(|at| at.to_string()),
-                "due": c.due().to_string(), "is_due": c.due() <= now,
-            })
-        });
-        say!("{}", Value::from(all.collect::<Vec<_>>()));
-    } else if all.is_empty() {
-        note!(
-            "no credentials are stored; store one: clawdbot models auth paste-token --provider anthropic"
-        );
-    } else {
-        say!(
-            "{:<11} {:<12} {:<13} {:>5}  {:<10}  {:<10}  FOR",
-            "PROVIDER",
-            "KIND",
-            "FINGERPRINT",
-            "AGE",
-            "LAST USE",
-            "DUE"
-        );
-        for c in &all {
-            say!("{}", auth_line(c, now));
+        ModelsCommand::Auth(AuthCommand::PasteToken { provider }) => {
+            auth::paste(home, &loaded, provider)
+        }
+        ModelsCommand::Auth(AuthCommand::List(AsJson { json })) => auth::list(home, json),
+        ModelsCommand::Auth(AuthCommand::Rekey(args)) => auth::rekey(args, home, &loaded),
+        ModelsCommand::Auth(AuthCommand::Reset { provider, .. }) => {
+            auth::reset(home, &loaded, provider)
         }
     }
-    Ok(Exit::Done)
-}
-
-fn auth_line(c: &CredentialInfo, now: UnixTime) -> String {
-    let age = now.since(c.created).as_secs() / 86_400;
-    let used = c.last_used.map_or_else(|| "never".to_owned(), day);
-    let due = if c.due() <= now {
-        "DUE NOW".to_owned()
-    } else {
-        day(c.due())
-    };
-    format!(
-        "{:<11} {:<12} {:<13} {age:>4}d  {used:<10}  {due:<10}  {}",
-        c.provider.as_str(),
-        c.kind,
-        c.fingerprint,
-        c.origin
-    )
-}
-
-fn reset(home: &Home, loaded: &Loaded, provider: Option<ProviderName>) -> CliResult {
-    let vault = vault(home)?;
-    let stored = vault.list().map_err(|e| locked(&e))?;
-    let wanted = |c: &&CredentialInfo| provider.is_none_or(|p| p == c.provider);
-    let going: Vec<_> = stored.iter().filter(wanted).map(|c| c.provider).collect();
-    if going.is_empty() {
-        note!(
-            "nothing to remove: no credential is stored for {}",
-            provider.map_or("any provider", ProviderName::as_str)
-        );
-    } else {
-        let record = Record::open(home, loaded)?;
-        for provider in going {
-            let event = Event::CredentialRemoved { provider };
-            record.act(&event, || vault.remove(provider))?;
-            say!("removed: {provider}");
-        }
-        note!("removed here only: revoke it at the provider as well");
-    }
-    if provider.is_none() {
-        // Also what has a name that this version does not know; and it looks again: whatever came in
-        // between or would not go is no success.
-        vault.remove_all().map_err(|e| Failure::new(Exit::Io, e))?;
-    }
-    Ok(Exit::Done)
 }
 
 fn set_default(home: &Home, loaded: &Loaded, model: &str) -> CliResult {
@@ -276,7 +148,7 @@ fn answers(origin: &Origin) -> bool {
 }
 
 fn list_providers(home: &Home, loaded: &Loaded, as_json: bool) -> CliResult {
-    let stored = vault(home)?.list().map_err(|e| locked(&e))?;
+    let stored = auth::vault(home)?.list().map_err(|e| auth::locked(&e))?;
     let mut all = Vec::new();
     for name in ProviderName::ALL {
         let base_url = loaded.settings.models.base_urls.get(&name).cloned();
@@ -321,8 +193,8 @@ type Told = (ProviderName, Result<Vec<String>, String>);
 
 /// Asks every provider that could answer for its models, all at once.
 fn ask_all(home: &Home, loaded: &Loaded) -> Result<Vec<Told>, Failure> {
-    let vault = Arc::new(vault(home)?);
-    let stored = vault.list().map_err(|e| locked(&e))?;
+    let vault = Arc::new(auth::vault(home)?);
+    let stored = vault.list().map_err(|e| auth::locked(&e))?;
     let directory = wire::directory(&loaded.settings, &vault, None)
         .map_err(|e| Failure::new(Exit::BadConfig, e))?;
     let is_set_up = |provider: &&Arc<dyn Provider>| {
@@ -419,16 +291,6 @@ fn status(home: &Home, loaded: &Loaded, probe: bool, as_json: bool) -> CliResult
         note!("  try: clawdbot models auth paste-token --provider {chosen}");
     }
     Ok(if well { Exit::Done } else { Exit::Found })
-}
-
-fn locked(error: &VaultError) -> Failure {
-    let exit = match error {
-        VaultError::Locked(_) => Exit::BadConfig,
-        VaultError::BadSecret(_) => Exit::BadData,
-        VaultError::WrongHost { .. } => Exit::Refused,
-        VaultError::Tampered(_) | VaultError::Remains(_) | VaultError::Store(_) => Exit::Io,
-    };
-    Failure::new(exit, error)
 }
 
 #[cfg(test)]

@@ -44,6 +44,25 @@ impl Record {
         events: &[Event],
         act: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, Failure> {
+        self.all(events, act, |error| Failure::new(Exit::Io, error))
+    }
+
+    /// The same for an act whose errors have exit codes of their own.
+    pub(super) fn act_with<T, E>(
+        &self,
+        event: &Event,
+        act: impl FnOnce() -> Result<T, E>,
+        failed: impl FnOnce(E) -> Failure,
+    ) -> Result<T, Failure> {
+        self.all(std::slice::from_ref(event), act, failed)
+    }
+
+    fn all<T, E>(
+        &self,
+        events: &[Event],
+        act: impl FnOnce() -> Result<T, E>,
+        failed: impl FnOnce(E) -> Failure,
+    ) -> Result<T, Failure> {
         let note = |event: &Event, outcome| {
             let noted = self.0.note_blocking(Who::default(), outcome, event.clone());
             noted.map(|_| ())
@@ -62,7 +81,7 @@ impl Record {
                 note!("warning: the end of this change is not in the audit log: {error}");
             }
         }
-        acted.map_err(|error| Failure::new(Exit::Io, error))
+        acted.map_err(failed)
     }
 }
 
