@@ -42,6 +42,7 @@ mod writer;
 pub use error::{AuditError, Fault, NotRecorded};
 pub use recorded::{OpenRecord, Recorded};
 pub use recorder::{DEADLINE, Recorder};
+pub use redact::Redactor;
 pub use settings::AuditSettings;
 pub use show::human_line;
 pub use tail::Tail;

@@ -177,6 +177,11 @@ impl Recorder {
         *redactor = Arc::new(redactor.and(secret));
     }
 
+    /// What knows every secret that must not be written, so that other outputs mask them too.
+    pub fn redactor(&self) -> Arc<Redactor> {
+        self.inner.shared.redactor()
+    }
+
     /// Waits until all that was queued before was written or, in an outage, was tried.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();

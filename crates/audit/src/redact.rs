@@ -2,6 +2,7 @@
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use clawdbot_domain::Secret;
+use std::borrow::Cow;
 use std::io;
 
 /// What stands in a secret's place.
@@ -47,17 +48,52 @@ const SHAPES: &[(&str, Shape)] = &[
 
 /// The secrets known now. Immutable; one more secret makes a new one.
 #[derive(Debug)]
-pub(crate) struct Redactor {
+pub struct Redactor {
     secrets: Vec<Secret>,
     /// Patterns: first [`SHAPES`], then what each secret looks like when escaped. `None` when they
     /// could not be made: then every text is masked.
     patterns: Option<AhoCorasick>,
 }
 
+impl Default for Redactor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Redactor {
     /// Knows token shapes only.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(Vec::new())
+    }
+
+    /// The text with every secret masked; for texts that go elsewhere than into the log.
+    pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.patterns.is_some() && self.secrets_in(text).next().is_none() {
+            return Cow::Borrowed(text);
+        }
+        let mut masked = Vec::with_capacity(text.len());
+        // Writing to memory does not fail.
+        let _ = self.copy(text.as_bytes(), text.len(), &mut masked);
+        Cow::Owned(String::from_utf8_lossy(&masked).into_owned())
+    }
+
+    /// The parts of a text that are masked.
+    pub fn secrets_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let mut look = 0;
+        std::iter::from_fn(move || {
+            loop {
+                let input = Input::new(text.as_bytes()).range(look..);
+                let found = self.patterns.as_ref()?.find(input)?;
+                match masked_part(text.as_bytes(), found.pattern().as_usize(), found.span()) {
+                    Some((from, end)) => {
+                        look = end;
+                        return text.get(from..end);
+                    }
+                    None => look = found.start() + 1,
+                }
+            }
+        })
     }
 
     /// Knows one secret more.
