@@ -12,6 +12,7 @@ mod logging;
 mod pin;
 mod reminders;
 mod running;
+mod secrecy;
 mod unlock;
 mod wire;
 
@@ -22,6 +23,10 @@ fn main() -> ExitCode {
     // A tool call: confined before anything else is read, and before any thread exists.
     if std::env::args_os().nth(1).as_deref() == Some(clawdbot_sandbox::child::ARGUMENT.as_ref()) {
         return clawdbot_tools::child_main();
+    }
+    secrecy::keep();
+    if let Some(refused) = secrecy::in_arguments(std::env::args_os()) {
+        return cli::refuse(refused).into();
     }
     match cli::Cli::try_parse() {
         Ok(cli) => cli::run(cli).into(),

@@ -79,6 +79,7 @@ impl Proven {
         let settings = &self.loaded.settings;
         let recorder = Recorder::open(&home.logs(), wire::audit_settings(settings))
             .map_err(|e| bad_log(&e))?;
+        crate::secrecy::know_what(&recorder);
         let tokens = TokenStore::open(&home.state(), &home.secrets()).map_err(bad_store)?;
         let now = UnixTime::now();
         let environment = settings.gateway.environment;

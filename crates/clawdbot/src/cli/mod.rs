@@ -17,6 +17,7 @@ mod up;
 pub use outcome::{CliResult, Exit, Failure};
 
 use crate::home::Home;
+use crate::note;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -100,12 +101,24 @@ pub fn run(cli: Cli) -> Exit {
 /// that of `sysexits.h`, not clap's own 2.
 pub fn usage(said: &clap::Error) -> Exit {
     // Nothing is left to do when the terminal itself is gone.
-    let _ = said.print();
     if said.use_stderr() {
+        let text = said.render();
+        let shown = crate::secrecy::mask(&text.to_string()).into_owned();
+        if shown == text.to_string() {
+            let _ = said.print();
+        } else {
+            note!("{}", shown.trim_end());
+        }
         Exit::Usage
     } else {
+        let _ = said.print();
         Exit::Done
     }
+}
+
+/// Says why a command line was not taken.
+pub fn refuse(why: Failure) -> Exit {
+    why.report()
 }
 
 fn completions(shell: clap_complete::Shell) -> Exit {

@@ -85,9 +85,9 @@ impl Failure {
         use std::io::Write as _;
         let mut err = anstream::stderr().lock();
         // Nothing is left to do when standard error itself is gone.
-        let _ = writeln!(err, "error: {}", self.message);
+        let _ = writeln!(err, "error: {}", crate::secrecy::mask(&self.message));
         if let Some(hint) = self.hint {
-            let _ = writeln!(err, "  try: {hint}");
+            let _ = writeln!(err, "  try: {}", crate::secrecy::mask(&hint));
         }
         self.exit
     }
