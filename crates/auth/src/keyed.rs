@@ -30,6 +30,8 @@ impl Keyed {
     }
 
     fn over(&self, purpose: &'static str, parts: &[&[u8]]) -> Hmac<Sha256> {
+        #[cfg(test)]
+        made::one_more();
         let mut mac = self.0.clone();
         for part in std::iter::once(&purpose.as_bytes()).chain(parts) {
             mac.update(&(part.len() as u64).to_le_bytes());
@@ -42,6 +44,25 @@ impl Keyed {
 impl std::fmt::Debug for Keyed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keyed([secret])")
+    }
+}
+
+/// How many hashes this thread has made: what a refusal costs is shown by counting, not by a clock.
+#[cfg(test)]
+pub(crate) mod made {
+    use std::cell::Cell;
+
+    thread_local!(static MADE: Cell<u64> = const { Cell::new(0) });
+
+    pub(super) fn one_more() {
+        MADE.with(|made| made.set(made.get() + 1));
+    }
+
+    /// Hashes made while this ran.
+    pub(crate) fn during(work: impl FnOnce()) -> u64 {
+        let before = MADE.with(Cell::get);
+        work();
+        MADE.with(Cell::get) - before
     }
 }
 

@@ -52,7 +52,8 @@ const SCHEMA: &str = "
         last_used INTEGER,
         revoked INTEGER,
         replaced_by TEXT,
-        grace_until INTEGER
+        grace_until INTEGER,
+        ended INTEGER
     ) STRICT;
     CREATE TABLE setups (
         id TEXT PRIMARY KEY,
@@ -164,7 +165,12 @@ impl TokenStore {
         if !found || !genuine {
             return Err(Rejected::Unknown);
         }
-        entry.row.in_force(now)?;
+        if let Err(why) = entry.in_force(now) {
+            if why == Rejected::Expired && entry.is_over_first_time() {
+                self.usage.late(now);
+            }
+            return Err(why);
+        }
         if entry.is_due(now) {
             self.usage.note(id, now);
         }
@@ -177,7 +183,7 @@ impl TokenStore {
         self.known().is_ok_and(|known| {
             known
                 .get(id)
-                .is_some_and(|entry| entry.row.env == env && entry.row.in_force(now).is_ok())
+                .is_some_and(|entry| entry.row.env == env && entry.in_force(now).is_ok())
         })
     }
 
@@ -210,7 +216,7 @@ impl TokenStore {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One durable transaction. Each one also tells open setup tokens how late it is.
+    /// One durable transaction. Each one also tells how late it is to whatever has an end.
     fn write<T, E>(
         &self,
         now: UnixTime,
@@ -285,5 +291,7 @@ impl Paths {
     }
 }
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod tests;

@@ -89,7 +89,7 @@ fn characters<const N: usize>() -> Result<String, AuthError> {
     Ok(text)
 }
 
-fn checksum(text: &str) -> String {
+pub(crate) fn checksum(text: &str) -> String {
     let mut rest = u64::from(crc32fast::hash(text.as_bytes()));
     let mut digits = [b'0'; CHECKSUM];
     for digit in digits.iter_mut().rev() {

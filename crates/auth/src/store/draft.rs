@@ -68,6 +68,7 @@ impl TokenStore {
             revoked: None,
             replaced_by: None,
             grace_until: None,
+            ended: None,
         };
         row.tag = row.tag_of(&self.keyed, secret.expose());
         Ok(Draft {

@@ -7,12 +7,12 @@
 use super::row::{self, Row};
 use super::usage;
 use crate::database::{Database, Durability};
-use crate::error::AuthError;
+use crate::error::{AuthError, Rejected};
 use clawdbot_domain::{Principal, ScopeSet, TokenEnv, TokenId, UnixTime};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// A token, and when its use was last noted.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Entry {
     /// Who it is; made once, since every request needs it.
     pub(super) principal: Principal,
     noted: AtomicI64,
+    /// Its end was seen here; not yet in the store, perhaps.
+    over: AtomicBool,
 }
 
 impl Entry {
@@ -36,7 +38,22 @@ impl Entry {
             row,
             principal,
             noted: AtomicI64::new(noted),
+            over: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the token counts at this moment. What was over once stays over.
+    pub(super) fn in_force(&self, now: UnixTime) -> Result<(), Rejected> {
+        self.row.in_force(now)?;
+        if self.over.load(Ordering::Relaxed) {
+            return Err(Rejected::Expired);
+        }
+        Ok(())
+    }
+
+    /// Remembers that its end was seen; true when it was not known before.
+    pub(super) fn is_over_first_time(&self) -> bool {
+        !self.over.swap(true, Ordering::Relaxed) && self.row.ended.is_none()
     }
 
     /// True once in a while: when the use of this token is to be noted.
@@ -67,6 +84,16 @@ impl Known {
         }
     }
 
+    /// Takes over which tokens were seen to be over: that may not be in the store yet.
+    fn keep_ends_of(&self, earlier: &Self) {
+        let over = earlier.by_id.iter();
+        for (id, _) in over.filter(|(_, entry)| entry.over.load(Ordering::Relaxed)) {
+            if let Some(entry) = self.by_id.get(id) {
+                entry.over.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The token with this id, or a stand-in that matches nothing and takes as long to compare.
     pub(super) fn get_or_decoy(&self, id: &TokenId) -> (&Entry, bool) {
         self.get(id)
@@ -93,6 +120,7 @@ fn decoy() -> Row {
         revoked: None,
         replaced_by: None,
         grace_until: None,
+        ended: None,
     }
 }
 
@@ -118,7 +146,9 @@ impl Watch {
         // First the version, then the rows: a change in between is taken in once more next time.
         let version = self.db.changes_of_others()?;
         if version != self.version {
-            self.known = Arc::new(Known::new(row::all(&self.db)?));
+            let known = Known::new(row::all(&self.db)?);
+            known.keep_ends_of(&self.known);
+            self.known = Arc::new(known);
             self.version = version;
         }
         Ok(Arc::clone(&self.known))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const PURPOSE: &str = "clawdbot token 1";
 const COLUMNS: &str = "id, tag, name, scopes, env, created, expires, operator, last_used, revoked, \
-                       replaced_by, grace_until";
+                       replaced_by, grace_until, ended";
 
 /// A token as it is kept.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub(super) struct Row {
     pub(super) revoked: Option<UnixTime>,
     pub(super) replaced_by: Option<TokenId>,
     pub(super) grace_until: Option<UnixTime>,
+    /// Since when it is known to be over. A clock that is set back does not change that.
+    pub(super) ended: Option<UnixTime>,
 }
 
 /// What is known of a token; never its secret.
@@ -50,6 +52,8 @@ pub struct TokenInfo {
     pub revoked: Option<UnixTime>,
     /// The token that took its place.
     pub replaced_by: Option<TokenId>,
+    /// True when its end was seen once, whatever the clock says now.
+    pub over: bool,
 }
 
 /// Whether a token counts, as people are told.
@@ -98,7 +102,7 @@ impl TokenInfo {
 
     /// True when it counts.
     pub fn is_live(&self, now: UnixTime) -> bool {
-        self.revoked.is_none() && now < self.expires
+        self.revoked.is_none() && !self.over && now < self.expires
     }
 
     /// When it stopped counting, or will.
@@ -134,7 +138,7 @@ impl Row {
     pub(super) fn in_force(&self, now: UnixTime) -> Result<(), Rejected> {
         if self.revoked.is_some() {
             Err(Rejected::Revoked)
-        } else if now >= self.ends() {
+        } else if self.ended.is_some() || now >= self.ends() {
             Err(Rejected::Expired)
         } else {
             Ok(())
@@ -157,6 +161,7 @@ impl Row {
             last_used: self.last_used,
             revoked: self.revoked,
             replaced_by: self.replaced_by.clone(),
+            over: self.ended.is_some(),
         }
     }
 }
@@ -215,6 +220,7 @@ fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         revoked: maybe(9)?,
         replaced_by: row.get::<_, Option<String>>(10)?.map(TokenId::new),
         grace_until: maybe(11)?,
+        ended: maybe(12)?,
     })
 }
 

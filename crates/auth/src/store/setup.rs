@@ -116,10 +116,16 @@ impl TokenStore {
     }
 }
 
-/// Tells open setup tokens how late it is, so that they notice when the clock is set back.
+/// Tells how late it is to open setup tokens and to tokens whose end has come, so that a clock that is
+/// set back revives none of them.
 pub(super) fn tell_time(tx: &Transaction<'_>, now: UnixTime) -> rusqlite::Result<()> {
     tx.execute(
         "UPDATE setups SET seen = max(seen, ?1) WHERE spent IS NULL",
+        params![now.as_nanos()],
+    )?;
+    tx.execute(
+        "UPDATE tokens SET ended = ?1 \
+         WHERE ended IS NULL AND min(expires, ifnull(grace_until, expires)) <= ?1",
         params![now.as_nanos()],
     )?;
     Ok(())

@@ -4,13 +4,13 @@ use clawdbot_domain::ScopeSet;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-const T0: UnixTime = UnixTime::from_secs(1_800_000_000);
+pub(super) const T0: UnixTime = UnixTime::from_secs(1_800_000_000);
 
-fn store(home: &TempDir) -> TokenStore {
+pub(super) fn store(home: &TempDir) -> TokenStore {
     TokenStore::open(&home.path().join("state"), &home.path().join("secrets")).unwrap()
 }
 
-fn new(name: &str) -> NewToken<'_> {
+pub(super) fn new(name: &str) -> NewToken<'_> {
     let scopes = "chat,tools".parse().unwrap();
     NewToken {
         name,
@@ -20,7 +20,7 @@ fn new(name: &str) -> NewToken<'_> {
     }
 }
 
-fn later(secs: u64) -> UnixTime {
+pub(super) fn later(secs: u64) -> UnixTime {
     T0.plus(Duration::from_secs(secs))
 }
 

@@ -33,8 +33,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Notes {
     used: HashMap<TokenId, UnixTime>,
+    /// How late it was when a token was found to be over.
+    late: Option<UnixTime>,
     started: bool,
     stop: bool,
+}
+
+impl Notes {
+    fn take(&mut self) -> (HashMap<TokenId, UnixTime>, Option<UnixTime>) {
+        (std::mem::take(&mut self.used), self.late.take())
+    }
 }
 
 impl Usage {
@@ -48,8 +56,19 @@ impl Usage {
 
     /// Notes that a token was used. Called at most once a minute for each.
     pub(super) fn note(&self, id: TokenId, now: UnixTime) {
+        self.add(|notes| {
+            notes.used.insert(id, now);
+        });
+    }
+
+    /// Notes how late it is, since a token was found to be over.
+    pub(super) fn late(&self, now: UnixTime) {
+        self.add(|notes| notes.late = notes.late.max(Some(now)));
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Notes)) {
         let mut notes = self.shared.notes();
-        notes.used.insert(id, now);
+        add(&mut notes);
         if !std::mem::replace(&mut notes.started, true) {
             self.start();
         }
@@ -59,8 +78,8 @@ impl Usage {
 
     /// Writes what has gathered, for whoever wants to see it now.
     pub(super) fn write_down(&self) -> Result<(), AuthError> {
-        let used = std::mem::take(&mut self.shared.notes().used);
-        write(&self.path, &used)
+        let (used, late) = self.shared.notes().take();
+        write(&self.path, &used, late)
     }
 
     fn start(&self) {
@@ -91,7 +110,8 @@ impl Shared {
 
     fn run(&self, path: &Path) {
         loop {
-            let idle = |notes: &mut Notes| notes.used.is_empty() && !notes.stop;
+            let idle =
+                |notes: &mut Notes| notes.used.is_empty() && notes.late.is_none() && !notes.stop;
             let notes = self.changed.wait_while(self.notes(), idle);
             drop(notes);
             let gather = |notes: &mut Notes| !notes.stop;
@@ -99,10 +119,10 @@ impl Shared {
                 .changed
                 .wait_timeout_while(self.notes(), GATHER, gather);
             let (mut notes, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-            let (used, stop) = (std::mem::take(&mut notes.used), notes.stop);
+            let ((used, late), stop) = (notes.take(), notes.stop);
             drop(notes);
             // What cannot be written is forgotten; the next minute has a note of its own.
-            let _ = write(path, &used);
+            let _ = write(path, &used, late);
             if stop {
                 return;
             }
@@ -110,8 +130,12 @@ impl Shared {
     }
 }
 
-fn write(path: &Path, used: &HashMap<TokenId, UnixTime>) -> Result<(), AuthError> {
-    let Some(latest) = used.values().max() else {
+fn write(
+    path: &Path,
+    used: &HashMap<TokenId, UnixTime>,
+    late: Option<UnixTime>,
+) -> Result<(), AuthError> {
+    let Some(latest) = used.values().copied().max().max(late) else {
         return Ok(());
     };
     let mut db = Database::open(path, Durability::Lazy)?;
@@ -119,7 +143,7 @@ fn write(path: &Path, used: &HashMap<TokenId, UnixTime>) -> Result<(), AuthError
         let tx = db
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        setup::tell_time(&tx, *latest)?;
+        setup::tell_time(&tx, latest)?;
         for (id, at) in used {
             tx.execute(
                 "UPDATE tokens SET last_used = max(ifnull(last_used, ?2), ?2) WHERE id = ?1",
