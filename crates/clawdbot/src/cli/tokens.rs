@@ -37,8 +37,8 @@ pub enum TokensCommand {
     Rotate {
         /// The old token's id
         id: String,
-        /// How long the old one still counts, such as 10m
-        #[arg(long, default_value = "0s", value_parser = duration)]
+        /// How long the old one still counts, such as 10m; a day at most
+        #[arg(long, default_value = "0s", value_parser = grace)]
         grace: Duration,
     },
     /// Take a token back; it stops counting at once, in every process
@@ -74,7 +74,11 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
     let store = TokenStore::open(&home.state(), &home.secrets()).map_err(|e| failed(&e))?;
     let now = UnixTime::now();
     if let TokensCommand::List { json } = command {
-        list(&store.list(now).map_err(|e| failed(&e))?, json, now);
+        let all = store.list(now).map_err(|e| failed(&e))?;
+        list(&all, json, now);
+        for line in crate::reminders::of_tokens(&all, now) {
+            note!("{line}");
+        }
         return Ok(Exit::Done);
     }
     let record = Record::open(home, &loaded)?;
@@ -100,6 +104,14 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
         }
         TokensCommand::Rotate { id, grace } => {
             let id = TokenId::new(id);
+            let old = store.find(&id).map_err(|e| failed(&e))?;
+            if old.name == clawdbot_auth::operator::NAME {
+                let why = "the operator's token is renewed by the gateway itself";
+                let how = format!(
+                    "to renew it now: clawdbot tokens revoke {id}, then restart the gateway"
+                );
+                return Err(Failure::new(Exit::BadData, why).hint(how));
+            }
             let draft = store
                 .draft_rotation(&id, grace, now)
                 .map_err(|e| failed(&e))?;
@@ -123,9 +135,15 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
                     let idle = store
                         .unused(age.unwrap_or_default(), now)
                         .map_err(|e| failed(&e))?;
-                    idle.into_iter().map(|info| info.id).collect()
+                    // The operator's own is used by commands and renewed with every start.
+                    let own = clawdbot_auth::operator::NAME;
+                    let idle = idle.into_iter().filter(|info| info.name != own);
+                    idle.map(|info| info.id).collect::<Vec<_>>()
                 }
             };
+            if ids.is_empty() {
+                note!("nothing to revoke: every token was used within that time");
+            }
             for token in ids {
                 let reason = if unused.is_some() {
                     "unused"
@@ -181,6 +199,7 @@ fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
             json!({
                 "id": t.id, "name": t.name, "scopes": t.scopes.iter().collect::<Vec<_>>(), "env": t.env,
                 "created": t.created.to_string(), "replaced_by": t.replaced_by, "due": t.state(now) == TokenState::Due,
+                "age_days": now.since(t.created).as_secs() / 86_400, "unused": t.last_used.is_none(),
                 "revoked": t.revoked.map(|at| at.to_string()), "expires": t.expires.to_string(),
                 "last_used": t.last_used.map(|at| at.to_string()), "state": t.state(now).as_str(),
             })
@@ -237,6 +256,15 @@ fn failed(error: &AuthError) -> Failure {
         | AuthError::BadKey(_)
         | AuthError::TooMany(_)
         | AuthError::NoRandomness => Failure::new(Exit::Io, error),
+    }
+}
+
+/// How long an old token may count beside the new one: whoever needs more than a day needs two tokens.
+fn grace(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_secs(86_400);
+    match duration(text)? {
+        longer if longer > most => Err("a grace is a day at most, such as 10m or 24h".to_owned()),
+        fit => Ok(fit),
     }
 }
 

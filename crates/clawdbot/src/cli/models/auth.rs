@@ -91,7 +91,7 @@ pub(super) fn list(home: &Home, as_json: bool) -> CliResult {
         let all = all.iter().map(|c| {
             json!({
                 "provider": c.provider, "kind": c.kind, "fingerprint": c.fingerprint, "origin": c.origin,
-                "created": c.created.to_string(), "last_used": c.last_used.map(|at| at.to_string()),
+                "created": c.created.to_string(), "age_days": now.since(c.created).as_secs() / 86_400, "last_used": c.last_used.map(|at| at.to_string()),
                 "due": c.due().to_string(), "is_due": c.due() <= now,
             })
         });
