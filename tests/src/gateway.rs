@@ -215,7 +215,8 @@ impl Gateway {
         Home::with_upstream(upstream).start()
     }
 
-    fn start(home: Home, mut command: Command) -> Self {
+    /// A gateway of this home, started by this command, which may carry an environment of its own.
+    pub fn start(home: Home, mut command: Command) -> Self {
         command
             .args(["gateway", "--port", "0"])
             .stdout(Stdio::null())

@@ -22,5 +22,8 @@ mod policy_p1;
 mod routes;
 mod sdk;
 mod slow;
+mod secrets;
 mod tls;
+mod tokens;
 mod tokens_api;
+mod vault;
