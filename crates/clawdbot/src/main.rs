@@ -20,7 +20,7 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A tool call: confined before anything else is read, and before any thread exists.
+    // What tool calls are forked from: it reads no settings and starts no thread.
     if std::env::args_os().nth(1).as_deref() == Some(clawdbot_sandbox::child::ARGUMENT.as_ref()) {
         return clawdbot_tools::child_main();
     }

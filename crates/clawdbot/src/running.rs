@@ -10,7 +10,7 @@ use clawdbot_auth::{TokenInfo, TokenStore, Vault};
 use clawdbot_config::{ConfigErrors, Loaded, Overrides, Settings, SettingsFile};
 use clawdbot_domain::{Event, Outcome, Secret, TokenEnv, UnixTime, Who};
 use clawdbot_gateway::{Drained, Listener, Live, Serving, Tls};
-use clawdbot_sandbox::Sandbox;
+use clawdbot_sandbox::{Sandbox, Zygote};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,18 +48,25 @@ pub struct Started {
 }
 
 impl Proven {
-    /// Reads the settings and proves the sandbox. Synchronous, and first: the self-test starts
-    /// children, which is cheapest while this process is small.
+    /// Starts the process that tools are forked from, reads the settings and proves the sandbox. Synchronous,
+    /// and first: before any thread or secret exists.
     pub fn new(home: &Home, overrides: Overrides) -> Result<Self, Failure> {
         home.create().map_err(|e| {
             Failure::new(Exit::CannotCreate, format!("cannot create the home: {e}"))
         })?;
+        // First, so that it prepares itself while the settings are read.
+        let zygote = Zygote::start().map_err(|e| {
+            Failure::new(
+                Exit::Unavailable,
+                format!("cannot start the process that starts tools: {e}"),
+            )
+        })?;
         let file = SettingsFile::new(home.config_file());
         let loaded = file.load(&overrides).map_err(bad_settings)?;
-        let sandbox =
-            Sandbox::prove(wire::sandbox_settings(home, &loaded.settings)).map_err(|e| {
-                Failure::new(Exit::Unavailable, format!("the sandbox is not proven: {e}"))
-            })?;
+        let settings = wire::sandbox_settings(home, &loaded.settings);
+        let sandbox = Sandbox::prove_in(settings, zygote).map_err(|e| {
+            Failure::new(Exit::Unavailable, format!("the sandbox is not proven: {e}"))
+        })?;
         Ok(Self {
             loaded,
             overrides,

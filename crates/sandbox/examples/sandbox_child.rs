@@ -14,18 +14,20 @@ use std::time::Duration;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().map(String::as_str) == Some(ARGUMENT) {
-        return child(|job: &Job| {
-            let words = String::from_utf8_lossy(&job.bytes).into_owned();
-            let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-            Answer {
-                output: attack(&words),
-                is_error: false,
-            }
-        });
+        return child(builtin);
     }
     let said = attack(&arguments);
     let _ = writeln!(std::io::stdout(), "{said}");
     ExitCode::SUCCESS
+}
+
+fn builtin(job: &Job) -> Answer {
+    let words = String::from_utf8_lossy(&job.bytes).into_owned();
+    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    Answer {
+        output: attack(&words),
+        is_error: false,
+    }
 }
 
 /// Says `reached …` or what stopped it.

@@ -4,8 +4,10 @@ use crate::child::{self, Fell, Step as _};
 use crate::confinement::Network;
 use crate::report::Report;
 use crate::seccomp::{self, Held};
+use crate::zygote::Standing;
+use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketType};
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -22,6 +24,16 @@ pub(crate) enum Raised {
     SeccompBuiltin,
     /// The filter of a command alone.
     SeccompCommand,
+    /// A root with nothing in it.
+    Mount,
+    /// Process numbers of its own.
+    Pid,
+    /// A network with nobody in it.
+    Net,
+    /// System V memory, semaphores and queues of its own.
+    Ipc,
+    /// A host name of its own.
+    Uts,
 }
 
 /// One forbidden thing.
@@ -45,11 +57,19 @@ pub(crate) enum Canary {
     Socket,
     /// Look into another process.
     Inspect,
+    /// See a path of the machine.
+    Path,
+    /// Send to a port on loopback.
+    Loopback,
+    /// Look at shared memory of somebody outside.
+    SharedMemory,
+    /// Learn the machine's name.
+    HostName,
 }
 
 impl Canary {
     /// Every canary.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Environment,
         Self::NewPrivileges,
         Self::Files,
@@ -59,6 +79,10 @@ impl Canary {
         Self::Program,
         Self::Socket,
         Self::Inspect,
+        Self::Path,
+        Self::Loopback,
+        Self::SharedMemory,
+        Self::HostName,
     ];
 
     /// What is tried, for people.
@@ -73,6 +97,10 @@ impl Canary {
             Self::Program => "start a program",
             Self::Socket => "make a UDP socket",
             Self::Inspect => "trace another process",
+            Self::Path => "see a path of the machine",
+            Self::Loopback => "send to a port on loopback",
+            Self::SharedMemory => "look at shared memory outside",
+            Self::HostName => "learn the machine's name",
         }
     }
 }
@@ -81,18 +109,26 @@ impl Canary {
 pub(crate) const REACHED: &str = "reached";
 
 /// In the child: raises the layer, tries everything, reports.
-pub(crate) fn try_all(layer: Raised, parent: i32) -> Result<(), Fell> {
-    // Outside the layer on purpose: this is the socket that must be out of reach afterwards.
-    let listener = abstract_listener(parent).step("making a canary socket")?;
+pub(crate) fn try_all(layer: Raised, standing: &Standing<'_>) -> Result<(), Fell> {
+    let parent = standing.parent;
+    // Outside the layer on purpose: what must be out of reach afterwards.
+    let targets = Targets::make(parent).step("making canary targets")?;
     match layer {
         Raised::Nothing => {}
-        Raised::Privileges => child::give_up()?,
+        Raised::Privileges => {
+            child::forget_environment();
+            child::give_up()?;
+        }
         Raised::Landlock => child::no_file_at_all()?,
         Raised::SeccompBuiltin => filter(Held::Builtin)?,
         Raised::SeccompCommand => filter(Held::Command(Network::Denied))?,
+        Raised::Mount | Raised::Pid | Raised::Net | Raised::Ipc | Raised::Uts => {
+            let place = standing.place.as_ref().ok_or("there are none here");
+            place.step("namespaces")?.raise(layer)?;
+        }
     }
     let said = Canary::ALL.map(|canary| {
-        let outcome = match attempt(canary, parent, &listener) {
+        let outcome = match attempt(canary, parent, &targets) {
             Ok(()) => REACHED.to_owned(),
             Err(error) => error.to_string(),
         };
@@ -107,7 +143,7 @@ fn filter(held: Held) -> Result<(), Fell> {
     seccomp::load(&seccomp::program(held)).step("seccomp")
 }
 
-fn attempt(canary: Canary, parent: i32, listener: &Listener) -> io::Result<()> {
+fn attempt(canary: Canary, parent: i32, targets: &Targets) -> io::Result<()> {
     match canary {
         Canary::Environment => match std::env::vars_os().next() {
             Some(_) => Ok(()),
@@ -136,7 +172,7 @@ fn attempt(canary: Canary, parent: i32, listener: &Listener) -> io::Result<()> {
         }
         Canary::AbstractSocket => {
             let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-            Ok(rustix::net::connect(&socket, &listener.address)?)
+            Ok(rustix::net::connect(&socket, &targets.address)?)
         }
         Canary::Program => made(child::start_nothing(), libc::ENOENT),
         Canary::Socket => {
@@ -144,6 +180,23 @@ fn attempt(canary: Canary, parent: i32, listener: &Listener) -> io::Result<()> {
             Ok(())
         }
         Canary::Inspect => made(child::inspect_nobody(), libc::ESRCH),
+        Canary::Path => {
+            rustix::fs::stat("/proc/version")?;
+            Ok(())
+        }
+        Canary::Loopback => {
+            let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            rustix::net::sendto(&socket, b"?", SendFlags::empty(), &targets.loopback)?;
+            Ok(())
+        }
+        Canary::SharedMemory => targets.memory.look(),
+        Canary::HostName => {
+            if child::host_name()? == targets.host {
+                Ok(())
+            } else {
+                Err(io::Error::other("another name"))
+            }
+        }
     }
 }
 
@@ -155,20 +208,32 @@ fn made(outcome: io::Result<()>, pointless: i32) -> io::Result<()> {
     }
 }
 
-struct Listener {
+/// What the canaries try to reach.
+struct Targets {
     address: rustix::net::SocketAddrUnix,
-    /// Kept open: closed, it would refuse for the wrong reason.
-    _socket: rustix::fd::OwnedFd,
+    loopback: SocketAddrAny,
+    memory: child::SharedMemory,
+    host: String,
+    /// Kept open: closed, they would refuse for the wrong reason.
+    _open: [OwnedFd; 2],
 }
 
-fn abstract_listener(parent: i32) -> io::Result<Listener> {
-    let name = format!("clawdbot-canary-{parent}-{}", std::process::id());
-    let address = rustix::net::SocketAddrUnix::new_abstract_name(name.as_bytes())?;
-    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, 1)?;
-    Ok(Listener {
-        address,
-        _socket: socket,
-    })
+impl Targets {
+    fn make(parent: i32) -> io::Result<Self> {
+        let name = format!("clawdbot-canary-{parent}-{}", std::process::id());
+        let address = rustix::net::SocketAddrUnix::new_abstract_name(name.as_bytes())?;
+        let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        rustix::net::bind(&listener, &address)?;
+        rustix::net::listen(&listener, 1)?;
+        let port = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+        let any = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0);
+        rustix::net::bind(&port, &any)?;
+        Ok(Self {
+            address,
+            loopback: rustix::net::getsockname(&port)?,
+            memory: child::SharedMemory::make()?,
+            host: child::host_name()?,
+            _open: [listener, port],
+        })
+    }
 }

@@ -58,6 +58,8 @@ pub struct Confinement {
     pub(crate) network: Network,
     pub(crate) walls: Walls,
     pub(crate) grants: Vec<Grant>,
+    /// Links beside what is granted, and where they lead: `/bin` is one on most systems.
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
     pub(crate) workspace: PathBuf,
     pub(crate) limits: Limits,
 }

@@ -43,8 +43,26 @@ const LOADERS: [&str; 6] = [
     "/usr/lib64/ld-linux-x86-64.so.2",
 ];
 
-/// Every path a child gets.
-pub(crate) fn grants(mode: SandboxMode, home: &Path, need: &Need<'_>) -> io::Result<Vec<Grant>> {
+/// A path that is a link, and where it leads.
+pub(crate) type Link = (PathBuf, PathBuf);
+
+/// Every path a child gets, and the links beside them: `/bin`, where it is one, leads to what is granted.
+pub(crate) fn grants(
+    mode: SandboxMode,
+    home: &Path,
+    need: &Need<'_>,
+) -> io::Result<(Vec<Grant>, Vec<Link>)> {
+    let mut links = Vec::new();
+    let all = list(mode, home, need, &mut links)?;
+    Ok((all, links))
+}
+
+fn list(
+    mode: SandboxMode,
+    home: &Path,
+    need: &Need<'_>,
+    links: &mut Vec<Link>,
+) -> io::Result<Vec<Grant>> {
     let workspace = Grant {
         path: need.workspace.to_owned(),
         rights: if need.write {
@@ -57,17 +75,25 @@ pub(crate) fn grants(mode: SandboxMode, home: &Path, need: &Need<'_>) -> io::Res
     match (need.profile, mode) {
         // A built-in tool needs no system, whatever the mode: the binary is mapped already.
         (Profile::Builtin, _) | (Profile::Command, SandboxMode::Strict) => {}
-        (Profile::Command, SandboxMode::Moderate) => moderate(home, need.programs, &mut all)?,
+        (Profile::Command, SandboxMode::Moderate) => {
+            moderate(home, need.programs, &mut all, links)?;
+        }
         (Profile::Command, SandboxMode::Permissive) => {
-            all_but(Path::new("/"), Rights::All, home, &mut all)?;
+            all_but(Path::new("/"), Rights::All, home, &mut all, links)?;
         }
     }
     Ok(all)
 }
 
-fn moderate(home: &Path, programs: &[PathBuf], all: &mut Vec<Grant>) -> io::Result<()> {
+fn moderate(
+    home: &Path,
+    programs: &[PathBuf],
+    all: &mut Vec<Grant>,
+    links: &mut Vec<Link>,
+) -> io::Result<()> {
     for path in SYSTEM {
-        all_but(Path::new(path), Rights::Read, home, all)?;
+        add_link(Path::new(path), links);
+        all_but(Path::new(path), Rights::Read, home, all, links)?;
     }
     for (path, rights) in DEVICES {
         add(Path::new(path), rights, all);
@@ -83,6 +109,12 @@ fn moderate(home: &Path, programs: &[PathBuf], all: &mut Vec<Grant>) -> io::Resu
     Ok(())
 }
 
+fn add_link(path: &Path, links: &mut Vec<Link>) {
+    if let Ok(target) = std::fs::read_link(path) {
+        links.push((path.to_owned(), target));
+    }
+}
+
 fn add(path: &Path, rights: Rights, all: &mut Vec<Grant>) {
     if path.exists() {
         all.push(Grant {
@@ -94,7 +126,13 @@ fn add(path: &Path, rights: Rights, all: &mut Vec<Grant>) {
 
 /// Everything beneath `path` but `home`. Landlock only allows, so where home lies beneath, its
 /// siblings are granted one by one all the way down, and the folders on the way not at all.
-fn all_but(path: &Path, rights: Rights, home: &Path, all: &mut Vec<Grant>) -> io::Result<()> {
+fn all_but(
+    path: &Path,
+    rights: Rights,
+    home: &Path,
+    all: &mut Vec<Grant>,
+    links: &mut Vec<Link>,
+) -> io::Result<()> {
     let Ok(real) = path.canonicalize() else {
         return Ok(());
     };
@@ -108,8 +146,10 @@ fn all_but(path: &Path, rights: Rights, home: &Path, all: &mut Vec<Grant>) -> io
     for entry in std::fs::read_dir(&real)? {
         let entry = entry?;
         // A link is judged by where it leads when it is followed, not granted by itself.
-        if !entry.file_type()?.is_symlink() {
-            all_but(&entry.path(), rights, home, all)?;
+        if entry.file_type()?.is_symlink() {
+            add_link(&entry.path(), links);
+        } else {
+            all_but(&entry.path(), rights, home, all, links)?;
         }
     }
     Ok(())
@@ -131,7 +171,14 @@ mod tests {
             std::fs::create_dir_all(root.join(sub)).unwrap();
         }
         let mut all = Vec::new();
-        all_but(&root, Rights::Read, &root.join("a/home"), &mut all).unwrap();
+        all_but(
+            &root,
+            Rights::Read,
+            &root.join("a/home"),
+            &mut all,
+            &mut Vec::new(),
+        )
+        .unwrap();
         all.sort();
         assert_eq!(paths(&all), [root.join("a/sibling"), root.join("b")]);
     }
@@ -143,7 +190,14 @@ mod tests {
         std::fs::create_dir_all(root.join("home")).unwrap();
         std::os::unix::fs::symlink(root.join("home"), root.join("link")).unwrap();
         let mut all = Vec::new();
-        all_but(&root, Rights::Read, &root.join("home"), &mut all).unwrap();
+        all_but(
+            &root,
+            Rights::Read,
+            &root.join("home"),
+            &mut all,
+            &mut Vec::new(),
+        )
+        .unwrap();
         assert_eq!(all, []);
     }
 
@@ -159,7 +213,8 @@ mod tests {
             programs: &[],
         };
         for mode in SandboxMode::ALL {
-            let grants = grants(*mode, home, &need(Profile::Builtin, false)).unwrap();
+            let (grants, links) = grants(*mode, home, &need(Profile::Builtin, false)).unwrap();
+            assert_eq!(links, []);
             assert_eq!(
                 grants,
                 [Grant {
@@ -168,7 +223,7 @@ mod tests {
                 }]
             );
         }
-        let grants = grants(SandboxMode::Strict, home, &need(Profile::Command, true)).unwrap();
+        let (grants, _) = grants(SandboxMode::Strict, home, &need(Profile::Command, true)).unwrap();
         assert_eq!(
             grants,
             [Grant {

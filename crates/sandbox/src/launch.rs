@@ -1,25 +1,28 @@
 //! The parent's side: start a child, feed it, take what it says, never wait on it for ever.
 
 use crate::confinement::{Confinement, Profile};
+use crate::nursery::{Asked, Tier, take_pidfd};
 use crate::report::Report;
 use crate::sandbox::Sandbox;
 use crate::wire::{self, Header};
+use rustix::fd::{AsFd as _, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
 
 /// Beyond its own limit a child is given this long to clear up before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 /// The most a child may say on the control channel.
 const MOST_SAID: u64 = 64 << 10;
 
-/// How children are started: a program that calls [`crate::child::main`] when its first argument is
-/// [`crate::child::ARGUMENT`].
+/// From which program a zygote is started: one that calls [`crate::child::main`] when its first argument
+/// is [`crate::child::ARGUMENT`].
 #[derive(Debug, Clone)]
 pub struct Launcher {
     program: PathBuf,
@@ -32,7 +35,7 @@ impl Launcher {
         Self::other("/proc/self/exe")
     }
 
-    /// Another binary that knows how to be a child.
+    /// Another binary that knows how to be a zygote.
     pub fn other(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -41,7 +44,7 @@ impl Launcher {
     }
 
     /// With an empty environment. The standard library starts it by `posix_spawn`, which copies nothing
-    /// of a large parent; that is why no step of the confinement is done between fork and exec.
+    /// of a large parent.
     pub(crate) fn command(&self) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.arguments).env_clear();
@@ -124,36 +127,18 @@ pub enum RunError {
     #[error("{0}")]
     NotStarted(String),
     /// It died without an answer: killed by a limit, or a bug.
-    #[error("the sandboxed process ended without an answer ({0})")]
-    Died(String),
+    #[error(
+        "the sandboxed process ended without an answer: a limit of memory or processor time was reached, or \
+         something outside ended it"
+    )]
+    Died,
 }
 
 impl Sandbox {
-    /// Runs one job in a child of its own. For [`Profile::Builtin`] the job is what the closure given to
+    /// Runs one job in a child of its own. For [`Profile::Builtin`] the job is what the function given to
     /// [`crate::child::main`] understands. A dropped future ends the child with all it started.
     pub async fn run(&self, confinement: &Confinement, job: &[u8]) -> Result<Finished, RunError> {
-        let frames = frames(confinement, job).map_err(RunError::Start)?;
-        let mut child = self.start(confinement).map_err(RunError::Start)?;
-        let wall = Duration::from_millis(confinement.limits.wall_ms);
-        // A warden keeps the time itself, because it must live to end its tree; we are the second watch.
-        let patience = match confinement.profile {
-            Profile::Builtin => wall,
-            Profile::Command => wall + GRACE,
-        };
-        let mut pipes = Pipes::of(&mut child).map_err(RunError::Start)?;
-        let talk = pipes.talk(&frames, confinement.limits.output_bytes);
-        let talked = tokio::time::timeout(patience, talk).await;
-        // Closing our end of its standard input ends the child and all it started (`child::lifeline`).
-        drop(pipes);
-        let status = end(&mut child).await.map_err(RunError::Start)?;
-        match talked {
-            Err(_) => Ok(Finished {
-                output: Vec::new(),
-                ended: Ended::TimedOut,
-            }),
-            Ok(Err(error)) => Err(RunError::Start(error)),
-            Ok(Ok(told)) => told.finish(&status),
-        }
+        self.run_with(confinement, job, Extras::default()).await
     }
 
     /// Runs one command.
@@ -161,31 +146,62 @@ impl Sandbox {
         &self,
         confinement: &Confinement,
         job: &CommandJob,
+        extras: Extras<'_>,
     ) -> Result<Finished, RunError> {
         let job = serde_json::to_vec(job).map_err(|error| RunError::Start(error.into()))?;
-        self.run(confinement, &job).await
+        self.run_with(confinement, &job, extras).await
     }
 
-    fn start(&self, confinement: &Confinement) -> io::Result<Child> {
-        tokio::process::Command::from(self.launcher().command())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A warden that is killed leaves its tree behind; it is ended by its lifeline instead.
-            .kill_on_drop(confinement.profile == Profile::Builtin)
-            .spawn()
+    /// The same as [`run`](Self::run), with more than a job and an answer.
+    pub async fn run_with(
+        &self,
+        confinement: &Confinement,
+        job: &[u8],
+        mut extras: Extras<'_>,
+    ) -> Result<Finished, RunError> {
+        let mut frame = Vec::with_capacity(job.len() + 4);
+        wire::put(&mut frame, job).map_err(RunError::Start)?;
+        let header = Header::Run {
+            confinement: confinement.clone(),
+        };
+        let asked = self.zygote().ask(&header, extras.line.as_ref());
+        let mut pipes = Pipes::of(asked.map_err(RunError::Start)?).map_err(RunError::Start)?;
+        // Ours is not the child's: it must see the end of the line when the broker is done.
+        drop(extras.line.take());
+        let child = pipes.child(self.tier(), confinement.profile).await?;
+        let wall = Duration::from_millis(confinement.limits.wall_ms);
+        // A warden keeps the time itself, because it must live to end its tree; we are the second watch.
+        let patience = match confinement.profile {
+            Profile::Builtin => wall,
+            Profile::Command => wall + GRACE,
+        };
+        let mut output = Output::new(confinement.limits.output_bytes, extras.watch);
+        let talked = tokio::time::timeout(patience, pipes.talk(&frame, &mut output)).await;
+        // Closing our end of its standard input ends the child and all it started (`child::lifeline`).
+        drop(pipes);
+        child.end().await.map_err(RunError::Start)?;
+        let told = Told {
+            output: output.kept,
+            too_much: output.too_much,
+            said: match talked {
+                Err(_) => Report::TimedOut.line(),
+                Ok(said) => said.map_err(RunError::Start)?,
+            },
+        };
+        told.finish()
     }
 }
 
-fn frames(confinement: &Confinement, job: &[u8]) -> io::Result<Vec<u8>> {
-    let header = serde_json::to_vec(&Header::Run {
-        confinement: confinement.clone(),
-        parent: std::process::id().cast_signed(),
-    })?;
-    let mut frames = Vec::with_capacity(header.len() + job.len() + 8);
-    wire::put(&mut frames, &header)?;
-    wire::put(&mut frames, job)?;
-    Ok(frames)
+/// Sees output while it is written.
+pub type Watch<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
+
+/// What a call may need beside its job.
+#[derive(Default)]
+pub struct Extras<'a> {
+    /// The child's end of a socket to the broker.
+    pub line: Option<OwnedFd>,
+    /// Sees the output piece by piece while it is written, up to the cap.
+    pub watch: Option<Watch<'a>>,
 }
 
 /// What a child said.
@@ -196,7 +212,7 @@ struct Told {
 }
 
 impl Told {
-    fn finish(self, status: &str) -> Result<Finished, RunError> {
+    fn finish(self) -> Result<Finished, RunError> {
         let ended = if self.too_much {
             Ended::TooMuchOutput
         } else {
@@ -205,13 +221,8 @@ impl Told {
                 Some(Report::Exited { code }) => Ended::Exited(code),
                 Some(Report::Signalled { signal }) => Ended::Signalled(signal),
                 Some(Report::TimedOut) => Ended::TimedOut,
-                Some(Report::NotConfined { step, why }) => {
-                    return Err(RunError::NotConfined { step, why });
-                }
-                Some(Report::NotStarted { why }) => return Err(RunError::NotStarted(why)),
-                Some(Report::Canaries(_)) | None => {
-                    return Err(RunError::Died(status.to_owned()));
-                }
+                Some(other) => return Err(not_run(other)),
+                None => return Err(RunError::Died),
             }
         };
         Ok(Finished {
@@ -221,66 +232,145 @@ impl Told {
     }
 }
 
+fn not_run(report: Report) -> RunError {
+    match report {
+        Report::NotConfined { step, why } => RunError::NotConfined { step, why },
+        Report::NotStarted { why } => RunError::NotStarted(why),
+        Report::Done { .. }
+        | Report::Exited { .. }
+        | Report::Signalled { .. }
+        | Report::TimedOut
+        | Report::Canaries(_) => RunError::Died,
+    }
+}
+
 /// The three ways to a child.
 struct Pipes {
-    stdin: ChildStdin,
-    stdout: ChildStdout,
-    stderr: ChildStderr,
+    stdin: pipe::Sender,
+    stdout: pipe::Receiver,
+    control: UnixStream,
 }
 
 impl Pipes {
-    fn of(child: &mut Child) -> io::Result<Self> {
-        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
-            (Some(stdin), Some(stdout), Some(stderr)) => Ok(Self {
-                stdin,
-                stdout,
-                stderr,
-            }),
-            (_, _, _) => Err(io::Error::other("a pipe to the child is missing")),
+    fn of(asked: Asked) -> io::Result<Self> {
+        asked.control.set_nonblocking(true)?;
+        Ok(Self {
+            stdin: pipe::Sender::from_owned_fd(asked.stdin.into())?,
+            stdout: pipe::Receiver::from_owned_fd(asked.stdout.into())?,
+            control: UnixStream::from_std(asked.control)?,
+        })
+    }
+
+    /// Waits until the child was forked, or could not be.
+    async fn child(&mut self, tier: Tier, profile: Profile) -> Result<Child, RunError> {
+        let control = &self.control;
+        let taken = control
+            .async_io(Interest::READABLE, || take_pidfd(&control))
+            .await;
+        match taken.map_err(RunError::Start)? {
+            Ok(pidfd) => Child::watch(pidfd, tier, profile).map_err(RunError::Start),
+            Err(report) => Err(not_run(report)),
         }
     }
 
     /// Feeds the job and takes the output, both at once: a child that fails early reads nothing.
-    async fn talk(&mut self, frames: &[u8], most: usize) -> io::Result<Told> {
-        let (_fed, output) = tokio::join!(
+    async fn talk(&mut self, frame: &[u8], output: &mut Output<'_>) -> io::Result<Vec<u8>> {
+        let (_fed, read) = tokio::join!(
             // Its failure shows in what the child says, or in its silence.
-            self.stdin.write_all(frames),
-            read_most(&mut self.stdout, most),
+            self.stdin.write_all(frame),
+            output.read(&mut self.stdout),
         );
-        let (output, too_much) = output?;
+        read?;
         let mut said = Vec::new();
-        if !too_much {
-            let stderr = &mut self.stderr;
-            stderr.take(MOST_SAID).read_to_end(&mut said).await?;
+        if !output.too_much {
+            let control = &mut self.control;
+            control.take(MOST_SAID).read_to_end(&mut said).await?;
         }
-        Ok(Told {
-            output,
-            too_much,
-            said,
-        })
+        Ok(said)
     }
 }
 
-/// Reads to the end or to the limit; true when there was more.
-async fn read_most(
-    from: &mut (impl AsyncRead + Unpin),
+/// What a child writes, kept up to a cap.
+struct Output<'a> {
+    kept: Vec<u8>,
     most: usize,
-) -> io::Result<(Vec<u8>, bool)> {
-    let mut output = Vec::new();
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    from.take(limit).read_to_end(&mut output).await?;
-    let too_much = output.len() > most;
-    output.truncate(most);
-    Ok((output, too_much))
+    /// True when there was more.
+    too_much: bool,
+    watch: Option<Watch<'a>>,
 }
 
-/// Waits for the child; kills it when it does not end by itself.
-async fn end(child: &mut Child) -> io::Result<String> {
-    let status = if let Ok(status) = tokio::time::timeout(GRACE, child.wait()).await {
-        status?
-    } else {
-        child.kill().await?;
-        child.wait().await?
-    };
-    Ok(status.to_string())
+impl<'a> Output<'a> {
+    fn new(most: usize, watch: Option<Watch<'a>>) -> Self {
+        Self {
+            kept: Vec::new(),
+            most,
+            too_much: false,
+            watch,
+        }
+    }
+
+    /// Reads to the end or to the cap.
+    async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+        loop {
+            let before = self.kept.len();
+            let left = (self.most - before) as u64 + 1;
+            if from.take(left).read_buf(&mut self.kept).await? == 0 {
+                return Ok(());
+            }
+            self.too_much = self.kept.len() > self.most;
+            self.kept.truncate(self.most);
+            if let (Some(watch), Some(new)) = (&mut self.watch, self.kept.get(before..)) {
+                watch(new);
+            }
+            if self.too_much {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A child that runs. Dropped, it ends.
+struct Child {
+    pidfd: AsyncFd<OwnedFd>,
+    /// True when the kernel takes the whole tree along with the first process. A warden without a process
+    /// namespace that is killed would leave its tree behind; it is ended by its lifeline instead.
+    whole: bool,
+}
+
+impl Child {
+    fn watch(pidfd: OwnedFd, tier: Tier, profile: Profile) -> io::Result<Self> {
+        Ok(Self {
+            whole: tier == Tier::Namespaces || profile == Profile::Builtin,
+            pidfd: crate::child::process::watch(pidfd)?,
+        })
+    }
+
+    fn kill(&self) {
+        // It may be gone already.
+        let pidfd = self.pidfd.as_fd();
+        let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+    }
+
+    /// Waits for its end; kills it when it does not end by itself.
+    async fn end(self) -> io::Result<()> {
+        if self.whole {
+            self.kill();
+        }
+        if tokio::time::timeout(GRACE, self.pidfd.readable())
+            .await
+            .is_err()
+        {
+            self.kill();
+            self.pidfd.readable().await?.retain_ready();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.whole {
+            self.kill();
+        }
+    }
 }

@@ -5,13 +5,16 @@
 //! tomorrow.
 
 use crate::canary::{Canary, REACHED, Raised};
-use crate::launch::Launcher;
+use crate::nursery::{Asked, Tier, Zygote, take_pidfd};
 use crate::report::Report;
-use crate::wire::{self, Header};
+use crate::wire::Header;
 use clawdbot_domain::SandboxMode;
 use serde::Serialize;
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Stdio};
+use std::io::{self, Read as _};
+use std::time::Duration;
+
+/// How long a canary may take. It needs a millisecond.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A layer and the evidence that it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,6 +55,16 @@ pub struct NotProven {
     pub remedy: &'static str,
 }
 
+impl NotProven {
+    pub(crate) fn launch(error: impl std::fmt::Display) -> Self {
+        Self {
+            layer: "environment",
+            said: format!("starting the process that starts tools: {error}"),
+            remedy: LAUNCH,
+        }
+    }
+}
+
 /// A layer, how it is raised, what it must stop.
 struct Claim {
     layer: &'static str,
@@ -66,6 +79,8 @@ const FILTER: &str = "seccomp filters are needed: a kernel with CONFIG_SECCOMP_F
      allows the seccomp call (Docker's default does)";
 const PRIVILEGES: &str =
     "prctl and capset must be allowed: use the container engine's default profile";
+const NAMESPACE: &str = "user namespaces must be allowed (sysctl kernel.apparmor_restrict_unprivileged_userns, \
+     user.max_user_namespaces), and the layer must be told apart from what blocks it already";
 const LAUNCH: &str = "this is a bug of ours; please report it";
 
 const CLAIMS: &[Claim] = &[
@@ -115,28 +130,107 @@ const COMMAND_CLAIM: Claim = Claim {
     remedy: FILTER,
 };
 
+/// Held where the kernel allows namespaces.
+const NAMESPACES: &[Claim] = &[
+    Claim {
+        layer: "mount-namespace",
+        raised: Raised::Mount,
+        canaries: &[Canary::Path],
+        remedy: NAMESPACE,
+    },
+    Claim {
+        layer: "pid-namespace",
+        raised: Raised::Pid,
+        canaries: &[Canary::Signal],
+        remedy: NAMESPACE,
+    },
+    Claim {
+        layer: "net-namespace",
+        raised: Raised::Net,
+        canaries: &[Canary::Loopback],
+        remedy: NAMESPACE,
+    },
+    Claim {
+        layer: "ipc-namespace",
+        raised: Raised::Ipc,
+        canaries: &[Canary::SharedMemory],
+        remedy: NAMESPACE,
+    },
+    Claim {
+        layer: "uts-namespace",
+        raised: Raised::Uts,
+        canaries: &[Canary::HostName],
+        remedy: NAMESPACE,
+    },
+];
+
+/// What was seen to hold, and what is missing for more.
+pub(crate) struct Proof {
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) tier: Tier,
+    /// Why the tier is not higher.
+    pub(crate) missing: Vec<String>,
+}
+
+impl Proof {
+    /// For a sandbox that is switched off.
+    pub(crate) const NONE: Self = Self {
+        layers: Vec::new(),
+        tier: Tier::Bare,
+        missing: Vec::new(),
+    };
+}
+
 /// Proves all that the mode needs. The children run side by side.
-pub(crate) fn prove(mode: SandboxMode, launcher: &Launcher) -> Result<Vec<Layer>, NotProven> {
+pub(crate) fn prove(mode: SandboxMode, zygote: &Zygote) -> Result<Proof, NotProven> {
+    let (tier, why) = zygote.tier().map_err(NotProven::launch)?;
     let command = match mode {
         SandboxMode::Strict => None,
         SandboxMode::Moderate | SandboxMode::Permissive => Some(&COMMAND_CLAIM),
     };
-    let claims: Vec<&Claim> = CLAIMS.iter().chain(command).collect();
-    let mut needed = vec![Raised::Nothing];
-    for claim in &claims {
-        if !needed.contains(&claim.raised) {
-            needed.push(claim.raised);
+    let needed: Vec<&Claim> = CLAIMS.iter().chain(command).collect();
+    let extra = match tier {
+        Tier::Namespaces => NAMESPACES,
+        Tier::Bare => &[],
+    };
+    let told = ask_all(needed.iter().copied().chain(extra), zygote);
+    let layers: Result<Vec<_>, _> = needed.iter().map(|claim| weigh(claim, &told)).collect();
+    let mut layers = layers?;
+    let mut missing: Vec<String> = why.into_iter().collect();
+    for claim in extra {
+        match weigh(claim, &told) {
+            Ok(layer) => layers.push(layer),
+            Err(not) => missing.push(not.to_string()),
         }
     }
-    let started: Vec<_> = needed
+    Ok(Proof {
+        layers,
+        tier,
+        missing,
+    })
+}
+
+/// One child a layer, and one with none.
+fn ask_all<'a>(claims: impl Iterator<Item = &'a Claim>, zygote: &Zygote) -> Vec<(Raised, Told)> {
+    let mut wanted = vec![Raised::Nothing];
+    for claim in claims {
+        if !wanted.contains(&claim.raised) {
+            wanted.push(claim.raised);
+        }
+    }
+    let asked: Vec<_> = wanted
         .iter()
-        .map(|raised| (*raised, start(*raised, launcher)))
+        .map(|layers| {
+            (
+                *layers,
+                zygote.ask(&Header::Canaries { layers: *layers }, None),
+            )
+        })
         .collect();
-    let told: Vec<_> = started
-        .into_iter()
-        .map(|(raised, child)| (raised, child.and_then(finish)))
-        .collect();
-    claims.iter().map(|claim| weigh(claim, &told)).collect()
+    let answers = asked.into_iter();
+    answers
+        .map(|(raised, asked)| (raised, asked.map_err(|e| e.to_string()).and_then(listen)))
+        .collect()
 }
 
 type Told = Result<Vec<(String, String)>, String>;
@@ -184,39 +278,26 @@ fn weigh(claim: &Claim, told: &[(Raised, Told)]) -> Result<Layer, NotProven> {
     })
 }
 
-fn start(layers: Raised, launcher: &Launcher) -> Result<Child, String> {
-    let said = |error: std::io::Error| format!("starting a child: {error}");
-    let mut command = launcher.command();
-    if layers == Raised::Nothing {
-        // The other side of the environment canary.
-        command.env("CLAWDBOT_CANARY", "1");
+/// What a canary child says.
+fn listen(asked: Asked) -> Told {
+    let said = |error: io::Error| error.to_string();
+    let Asked {
+        stdin,
+        stdout: _stdout,
+        control,
+    } = asked;
+    // Whatever it is that answers, it must not wait for more, nor we for ever.
+    drop(stdin);
+    control.set_read_timeout(Some(PATIENCE)).map_err(said)?;
+    if let Err(Report::NotConfined { step, why }) = take_pidfd(&control).map_err(said)? {
+        return Err(format!("{step}: {why}"));
     }
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
+    let mut text = Vec::new();
+    control
+        .take(64 << 10)
+        .read_to_end(&mut text)
         .map_err(said)?;
-    let parent = std::process::id().cast_signed();
-    let header = serde_json::to_vec(&Header::Canaries { layers, parent });
-    let mut frames = Vec::new();
-    wire::put(&mut frames, &header.map_err(|error| error.to_string())?).map_err(said)?;
-    if let Some(stdin) = child.stdin.as_mut() {
-        stdin.write_all(&frames).map_err(said)?;
-    }
-    Ok(child)
-}
-
-fn finish(mut child: Child) -> Told {
-    // Whatever it is that we started, it must not wait for more.
-    drop(child.stdin.take());
-    let mut said = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        let read = stderr.take(64 << 10).read_to_end(&mut said);
-        read.map_err(|error| error.to_string())?;
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    match Report::last_in(&said) {
+    match Report::last_in(&text) {
         Some(Report::Canaries(all)) => Ok(all),
         Some(Report::NotConfined { step, why }) => Err(format!("{step}: {why}")),
         Some(
@@ -226,6 +307,6 @@ fn finish(mut child: Child) -> Told {
             | Report::Signalled { .. }
             | Report::TimedOut,
         )
-        | None => Err(format!("the child ended without an answer ({status})")),
+        | None => Err("the child ended without an answer".to_owned()),
     }
 }

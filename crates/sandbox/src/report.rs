@@ -29,12 +29,16 @@ impl Report {
             .find_map(|line| serde_json::from_slice(line).ok())
     }
 
+    /// As it is said.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+
     /// Says it. The parent may be gone already; then nobody is left to tell.
     pub(crate) fn say(&self) {
         use std::io::Write as _;
-        if let Ok(mut line) = serde_json::to_vec(self) {
-            line.push(b'\n');
-            let _ = std::io::stderr().lock().write_all(&line);
-        }
+        let _ = std::io::stderr().lock().write_all(&self.line());
     }
 }

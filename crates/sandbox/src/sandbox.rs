@@ -3,7 +3,8 @@
 use crate::confinement::{Confinement, Limits, Network, Profile, Walls};
 use crate::grants::grants;
 use crate::launch::Launcher;
-use crate::prove::{Layer, NotProven, prove};
+use crate::nursery::{Tier, Zygote};
+use crate::prove::{Layer, NotProven, Proof, prove};
 use clawdbot_domain::SandboxMode;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,9 @@ pub struct Sandbox {
     home: PathBuf,
     walls: Walls,
     layers: Vec<Layer>,
-    launcher: Launcher,
+    tier: Tier,
+    missing: Vec<String>,
+    zygote: Zygote,
 }
 
 impl Sandbox {
@@ -93,22 +96,38 @@ impl Sandbox {
 
     /// The same with another program to start children from: tests use one of their own.
     pub fn prove_with(settings: SandboxSettings, launcher: Launcher) -> Result<Self, NotProven> {
+        Self::prove_in(
+            settings,
+            Zygote::start_with(launcher).map_err(NotProven::launch)?,
+        )
+    }
+
+    /// The same with a zygote that was started earlier, before settings were read.
+    pub fn prove_in(settings: SandboxSettings, zygote: Zygote) -> Result<Self, NotProven> {
         let SandboxSettings {
             enabled,
             mode,
             home,
         } = settings;
-        let (walls, layers) = if enabled {
-            (Walls::All, prove(mode, &launcher)?)
+        let (walls, zygote, proof) = if enabled {
+            let proof = prove(mode, &zygote)?;
+            (Walls::All, zygote, proof)
         } else {
-            (Walls::DangerousNone, vec![])
+            let plain = Zygote::start_bare(zygote.launcher().clone());
+            (
+                Walls::DangerousNone,
+                plain.map_err(NotProven::launch)?,
+                Proof::NONE,
+            )
         };
         Ok(Self {
             mode,
             home: real(&home),
             walls,
-            layers,
-            launcher,
+            layers: proof.layers,
+            tier: proof.tier,
+            missing: proof.missing,
+            zygote,
         })
     }
 
@@ -138,7 +157,9 @@ impl Sandbox {
             Profile::Command => "seccomp-builtin",
         };
         let open = confinement.network() == Network::Inherited;
-        let holds = |layer: &String| layer != others && !(open && layer == "landlock-tcp");
+        let holds = |layer: &String| {
+            layer != others && !(open && matches!(layer.as_str(), "landlock-tcp" | "net-namespace"))
+        };
         self.layers().into_iter().filter(holds).collect()
     }
 
@@ -147,9 +168,19 @@ impl Sandbox {
         &self.layers
     }
 
-    /// How children are started.
-    pub(crate) fn launcher(&self) -> &Launcher {
-        &self.launcher
+    /// How strongly calls are confined.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Why the tier, or a layer of it, is not more; for people.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// Where children come from.
+    pub(crate) fn zygote(&self) -> &Zygote {
+        &self.zygote
     }
 
     /// What a child with this need will be held to.
@@ -162,7 +193,8 @@ impl Sandbox {
             workspace: &workspace,
             ..*need
         };
-        let grants = grants(self.mode, &self.home, &need).map_err(CannotConfine::Siblings)?;
+        let (grants, links) =
+            grants(self.mode, &self.home, &need).map_err(CannotConfine::Siblings)?;
         let network = match (need.profile, self.mode) {
             (Profile::Command, SandboxMode::Permissive) => Network::Inherited,
             (Profile::Builtin, _)
@@ -177,6 +209,7 @@ impl Sandbox {
             network,
             walls: self.walls,
             grants,
+            links,
             workspace,
             limits,
         })

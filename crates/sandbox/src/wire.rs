@@ -1,4 +1,5 @@
-//! Parent to child, over its standard input: length-prefixed frames, header first, then the job.
+//! Parent to child: the header in a memory file that goes with the request, the job over the child's
+//! standard input as a length-prefixed frame.
 
 use crate::confinement::Confinement;
 use serde::{Deserialize, Serialize};
@@ -16,18 +17,13 @@ pub(crate) enum Header {
     Run {
         /// How.
         confinement: Confinement,
-        /// The gateway's process id: the child ends when it is not its parent any more.
-        parent: i32,
     },
     /// Try the canaries, with these layers raised.
     Canaries {
         /// Which.
         layers: crate::canary::Raised,
-        /// The gateway's process id: a canary of the signal scope.
-        parent: i32,
     },
 }
-
 /// Appends one frame.
 pub(crate) fn put(frames: &mut Vec<u8>, frame: &[u8]) -> io::Result<()> {
     let length = u32::try_from(frame.len()).map_err(|_| too_long(frame.len()))?;

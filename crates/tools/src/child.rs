@@ -14,7 +14,7 @@ pub(crate) struct ToolJob {
     pub(crate) arguments: Map<String, Value>,
 }
 
-/// The whole life of a child. Call it first thing in `main` when the first argument is
+/// The whole life of the process that tools are forked from. Call it first thing in `main` when the first argument is
 /// [`clawdbot_sandbox::child::ARGUMENT`], before any thread exists.
 pub fn child_main() -> ExitCode {
     confined(answer)

@@ -7,7 +7,7 @@ use crate::tool::{self, Tool, Work, run_command};
 use clawdbot_audit::Recorded;
 use clawdbot_domain::{Event, Outcome, ToolCall, ToolName, ToolSpec, Untrusted, sha256_hex};
 use clawdbot_policy::Permit;
-use clawdbot_sandbox::{Confinement, Ended, Finished, Need, Profile, Sandbox};
+use clawdbot_sandbox::{Confinement, Ended, Extras, Finished, Need, Profile, Sandbox};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -117,7 +117,10 @@ impl Toolbox {
         let prepared = run_command::prepare(mode, allowed, &self.workspace, argv, cwd)
             .map_err(|refused| refused.to_string())?;
         let confinement = self.confine(tool, Profile::Command, &prepared.programs)?;
-        let finished = self.sandbox.run_command(&confinement, &prepared.job).await;
+        let finished = self
+            .sandbox
+            .run_command(&confinement, &prepared.job, Extras::default())
+            .await;
         let finished = finished.map_err(|error| error.to_string())?;
         Ok(ToolOutcome::of(
             finished,

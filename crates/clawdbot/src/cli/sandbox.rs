@@ -7,7 +7,9 @@ use crate::{note, say, wire};
 use clap::{Args, Subcommand};
 use clawdbot_config::Settings;
 use clawdbot_domain::SandboxMode;
-use clawdbot_sandbox::{Ended, Finished, Need, Profile, RunError, Sandbox, SandboxSettings};
+use clawdbot_sandbox::{
+    Ended, Extras, Finished, Need, Profile, RunError, Sandbox, SandboxSettings,
+};
 use clawdbot_tools::{Catalogue, Prepared, prepare_command};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -68,11 +70,21 @@ fn test(settings: SandboxSettings, as_json: bool) -> CliResult {
         ..settings
     })?;
     if as_json {
-        let proof = serde_json::json!({ "mode": sandbox.mode(), "layers": sandbox.proof() });
+        let proof = serde_json::json!({
+            "mode": sandbox.mode(), "tier": sandbox.tier(), "layers": sandbox.proof(),
+            "missing": sandbox.missing()
+        });
         say!("{proof}");
         return Ok(Exit::Done);
     }
-    say!("sandbox mode {}: every layer holds", sandbox.mode());
+    say!(
+        "sandbox mode {}, tier {}: every layer holds",
+        sandbox.mode(),
+        sandbox.tier()
+    );
+    for missing in sandbox.missing() {
+        say!("not held here: {missing}");
+    }
     for layer in sandbox.proof() {
         say!("{}", layer.name);
         for trial in &layer.trials {
@@ -161,11 +173,11 @@ fn start(sandbox: &Sandbox, need: &Need<'_>, prepared: &Prepared) -> Result<Fini
         .build()
         .map_err(|e| Failure::new(Exit::Bug, e))?;
     runtime
-        .block_on(sandbox.run_command(&confinement, &prepared.job))
+        .block_on(sandbox.run_command(&confinement, &prepared.job, Extras::default()))
         .map_err(|e| {
             let exit = match e {
                 RunError::NotConfined { .. } | RunError::NotStarted(_) => Exit::Refused,
-                RunError::Start(_) | RunError::Died(_) => Exit::Bug,
+                RunError::Start(_) | RunError::Died => Exit::Bug,
             };
             Failure::new(exit, e)
         })

@@ -2,7 +2,7 @@
 //!
 //! `PR_SET_PDEATHSIG` would fire when the *thread* that started the child ends, and a runtime's threads
 //! come and go. The parent's end of our standard input closes exactly when the parent is gone or has
-//! given up on us: the kernel then sends `SIGIO`, which by default terminates. No thread, no loop.
+//! given up on us: the kernel then sends `SIGIO`, on which we end. No thread, no loop.
 #![allow(
     unsafe_code,
     reason = "fcntl(F_SETOWN), signal and poll have no safe wrapper here"
@@ -27,13 +27,29 @@ pub(super) fn prepare() -> io::Result<()> {
 
 /// From here on the parent's death is ours.
 pub(super) fn tie() -> io::Result<()> {
-    set_handler(libc::SIGIO, libc::SIG_DFL)?;
+    // A handler of our own: the first process of a namespace ignores what would only end it by default.
+    let end: extern "C" fn(libc::c_int) = end;
+    set_handler(libc::SIGIO, end as libc::sighandler_t)?;
     // It may have happened before the line above.
     if parent_is_gone(0)? {
         Err(io::Error::other("the process that asked is gone"))
     } else {
         Ok(())
     }
+}
+
+extern "C" fn end(_signal: libc::c_int) {
+    super::process::exit_now(1)
+}
+
+/// The kernel reaps the children of this process.
+pub(crate) fn ignore_children() -> io::Result<()> {
+    set_handler(libc::SIGCHLD, libc::SIG_IGN)
+}
+
+/// They are waited for again.
+pub(crate) fn notice_children() -> io::Result<()> {
+    set_handler(libc::SIGCHLD, libc::SIG_DFL)
 }
 
 /// Waits up to `wait_ms` for the parent's end of standard input to close.
@@ -60,7 +76,7 @@ pub(super) fn wait<const N: usize>(
 }
 
 fn set_handler(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
-    // SAFETY: the handler is one of the two constants that run no code of ours.
+    // SAFETY: the handler is a constant that runs no code of ours, or `end`, which only leaves.
     let before = unsafe { libc::signal(signal, handler) };
     if before == libc::SIG_ERR {
         Err(io::Error::last_os_error())

@@ -2,22 +2,24 @@
 //!
 //! The order is argued, because each step needs what a later one takes away:
 //!
-//! 1. close every descriptor but the three pipes, before anything else can use one;
-//! 2. read the header: it comes from the parent and is all that is read unconfined;
+//! 1. enter the namespaces that the zygote prepared (needs capabilities in them);
+//! 2. close every descriptor but the three pipes, before anything else can use one;
 //! 3. own session, limits, not dumpable: a child that fails below is already small;
 //! 4. give up groups and capabilities (needs capabilities), then `no_new_privs`;
 //! 5. Landlock (opens the granted paths, so it comes before seccomp forbids that call);
-//! 6. see that a signal to the parent was possible before and is not now: `kill(-1)` ends a command's
-//!    tree, and outside the scope it would end everything of this user;
+//! 6. see that this is the first process of a namespace, or, without one, that a signal to the parent was
+//!    possible before and is not now: `kill(-1)` ends a command's tree, and unscoped it would end everything
+//!    of this user;
 //! 7. seccomp: for a built-in tool here, for a command in the forked process, just before it starts;
 //! 8. only now read the job: the first byte that somebody outside may have chosen.
 
 mod landlocked;
-mod lifeline;
+pub(crate) mod lifeline;
 mod limits;
 mod payload;
 mod privileges;
-mod process;
+pub(crate) mod process;
+mod targets;
 mod warden;
 
 use crate::canary;
@@ -25,6 +27,7 @@ use crate::confinement::{Confinement, Profile, Walls};
 use crate::report::Report;
 use crate::seccomp::{self, Held};
 use crate::wire::{self, Header};
+use crate::zygote::Standing;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::fmt::Display;
@@ -32,8 +35,9 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 pub(crate) use landlocked::no_file_at_all;
-pub(crate) use privileges::give_up;
+pub(crate) use privileges::{give_up, leave_groups};
 pub(crate) use process::{inspect_nobody, start_nothing};
+pub(crate) use targets::{SharedMemory, forget_environment, host_name};
 
 /// The first argument by which the binary knows that it was started as a child.
 pub const ARGUMENT: &str = "__tool";
@@ -45,6 +49,8 @@ pub struct Job {
     pub bytes: Vec<u8>,
     /// The workspace, opened. Everything is opened beneath it.
     pub workspace: OwnedFd,
+    /// The way to the broker, for a tool that reaches the network.
+    pub line: Option<std::fs::File>,
 }
 
 /// What a built-in tool answers.
@@ -59,8 +65,14 @@ pub struct Answer {
 /// A wall that could not be raised.
 #[derive(Debug)]
 pub(crate) struct Fell {
-    step: &'static str,
-    why: String,
+    pub(crate) step: &'static str,
+    pub(crate) why: String,
+}
+
+impl std::fmt::Display for Fell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.step, self.why)
+    }
 }
 
 /// Names the step in an error.
@@ -77,58 +89,72 @@ impl<T, E: Display> Step<T> for Result<T, E> {
     }
 }
 
-/// The whole life of a child. Call it first in `main` when the first argument is [`ARGUMENT`], before
-/// any thread exists. `builtin` runs confined.
-pub fn main(builtin: impl FnOnce(&Job) -> Answer) -> ExitCode {
-    match life(builtin) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Fell { step, why }) => {
-            let step = step.to_owned();
-            Report::NotConfined { step, why }.say();
-            ExitCode::from(70)
-        }
-    }
+/// The whole life of a zygote, from which children are forked. Call it first in `main` when the first
+/// argument is [`ARGUMENT`], before any thread exists. `builtin` runs confined.
+pub fn main(builtin: fn(&Job) -> Answer) -> ExitCode {
+    crate::zygote::main(builtin)
 }
 
-fn life(builtin: impl FnOnce(&Job) -> Answer) -> Result<(), Fell> {
-    process::close_all_but_the_pipes().step("closing inherited descriptors")?;
-    let mut stdin = io::stdin().lock();
-    let header = wire::take(&mut stdin, wire::MOST_HEADER).step("reading the header")?;
-    match serde_json::from_slice(&header).step("reading the header")? {
-        Header::Canaries { layers, parent } => canary::try_all(layers, parent),
-        Header::Run {
-            confinement,
-            parent,
-        } => {
-            process::is_parent(parent).step("looking for the parent")?;
+/// The whole life of a child, from the fork on.
+pub(crate) fn life(
+    builtin: fn(&Job) -> Answer,
+    header: &Header,
+    standing: &Standing<'_>,
+) -> Result<(), Fell> {
+    match header {
+        Header::Canaries { layers } => canary::try_all(*layers, standing),
+        Header::Run { confinement } => {
+            if let Some(place) = &standing.place {
+                place.enter()?;
+            }
+            let line = take_line(standing)?;
+            forget_environment();
             process::alone().step("starting a session of its own")?;
-            limits::set(&confinement).step("setting limits")?;
+            limits::set(confinement).step("setting limits")?;
+            let mut stdin = io::stdin().lock();
             match confinement.profile {
-                Profile::Builtin => run_builtin(&confinement, parent, &mut stdin, builtin),
-                Profile::Command => run_command(&confinement, parent, &mut stdin),
+                Profile::Builtin => run_builtin(confinement, standing, &mut stdin, line, builtin),
+                Profile::Command => run_command(confinement, standing, &mut stdin),
             }
         }
     }
 }
 
+/// Closes everything but the three pipes and the line, which becomes the descriptor after them.
+fn take_line(standing: &Standing<'_>) -> Result<Option<OwnedFd>, Fell> {
+    const STEP: &str = "closing inherited descriptors";
+    let line = match standing.line {
+        Some(line) => Some(process::as_line(line).step(STEP)?),
+        None => None,
+    };
+    let first = if line.is_some() { 4 } else { 3 };
+    process::close_from(first).step(STEP)?;
+    Ok(line)
+}
+
 fn run_builtin(
     confinement: &Confinement,
-    parent: i32,
+    standing: &Standing<'_>,
     stdin: &mut io::StdinLock<'_>,
-    builtin: impl FnOnce(&Job) -> Answer,
+    line: Option<OwnedFd>,
+    builtin: fn(&Job) -> Answer,
 ) -> Result<(), Fell> {
     lifeline::prepare().step("tying its life to the parent's")?;
-    raise(confinement, parent)?;
+    raise(confinement, standing)?;
     let workspace = open_workspace(confinement)?;
     if confinement.walls == Walls::All {
         seccomp::load(&seccomp::program(Held::Builtin)).step("seccomp")?;
     }
     let bytes = wire::take(stdin, wire::MOST_JOB).step("reading the job")?;
     lifeline::tie().step("tying its life to the parent's")?;
-    let answer = builtin(&Job { bytes, workspace });
-    io::stdout()
-        .lock()
-        .write_all(answer.output.as_bytes())
+    let answer = builtin(&Job {
+        bytes,
+        workspace,
+        line: line.map(std::fs::File::from),
+    });
+    let mut out = io::stdout().lock();
+    out.write_all(answer.output.as_bytes())
+        .and_then(|()| out.flush())
         .step("writing the output")?;
     let is_error = answer.is_error;
     Report::Done { is_error }.say();
@@ -137,13 +163,13 @@ fn run_builtin(
 
 fn run_command(
     confinement: &Confinement,
-    parent: i32,
+    standing: &Standing<'_>,
     stdin: &mut io::StdinLock<'_>,
 ) -> Result<(), Fell> {
     warden::take_in_orphans().step("becoming the reaper of the call")?;
     let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .step("opening /dev/null")?;
-    raise(confinement, parent)?;
+    raise(confinement, standing)?;
     let workspace = open_workspace(confinement)?;
     let job = wire::take(stdin, wire::MOST_JOB).step("reading the job")?;
     let job = serde_json::from_slice(&job).step("reading the job")?;
@@ -151,14 +177,21 @@ fn run_command(
 }
 
 /// Steps 4 to 6.
-fn raise(confinement: &Confinement, parent: i32) -> Result<(), Fell> {
+fn raise(confinement: &Confinement, standing: &Standing<'_>) -> Result<(), Fell> {
     give_up()?;
-    match confinement.walls {
-        Walls::DangerousNone => Ok(()),
-        Walls::All => {
-            process::can_signal(parent).step("reaching the parent before the signal scope")?;
+    match (confinement.walls, &standing.place) {
+        (Walls::DangerousNone, _) => Ok(()),
+        // The first process of a namespace: `kill(-1)` reaches nobody outside of it.
+        (Walls::All, Some(_)) => {
+            process::is_first().step("the process namespace")?;
+            landlocked::enter(confinement)
+        }
+        (Walls::All, None) => {
+            process::is_parent(standing.parent).step("looking for the parent")?;
+            process::can_signal(standing.parent)
+                .step("reaching the parent before the signal scope")?;
             landlocked::enter(confinement)?;
-            process::cannot_signal(parent).step("the signal scope")
+            process::cannot_signal(standing.parent).step("the signal scope")
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The command itself: forked from the warden, walled in a second time, started.
 #![allow(
     unsafe_code,
-    reason = "fork, dup2 and execveat have no safe wrapper; each block argues for itself"
+    reason = "fork and execveat have no safe wrapper; each block argues for itself"
 )]
 
 use super::{Fell, Step, landlocked, lifeline, process};
@@ -146,10 +146,10 @@ fn enter(start: &Start<'_>) -> Result<std::convert::Infallible, Fell> {
     if rustix::process::getppid() != parent {
         return Err("the warden is gone").step("pdeathsig");
     }
-    plug(start.nothing.as_raw_fd(), 0).step("standard input")?;
+    process::plug(start.nothing.as_raw_fd(), 0).step("standard input")?;
     // One pipe for both, so that output and errors come in the order they were written; the warden's own
     // channel to the parent, standard error until now, is not the command's.
-    plug(1, 2).step("standard error")?;
+    process::plug(1, 2).step("standard error")?;
     process::close_on_start().step("closing descriptors")?;
     rustix::process::fchdir(&start.folder).step("entering the folder")?;
     lifeline::default_signals();
@@ -158,13 +158,6 @@ fn enter(start: &Start<'_>) -> Result<std::convert::Infallible, Fell> {
         seccomp::load(&seccomp::program(Held::Command(start.network))).step("seccomp")?;
     }
     Err(execute(start)).step("starting the program")
-}
-
-fn plug(from: i32, to: i32) -> io::Result<()> {
-    // SAFETY: `to` is a standard descriptor of this process, which is about to become another program; no
-    // Rust object that owns it is used after this.
-    let answer = unsafe { libc::dup2(from, to) };
-    super::process::answered(answer.into())
 }
 
 /// Comes back only with an error.

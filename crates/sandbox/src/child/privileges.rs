@@ -11,16 +11,13 @@ use rustix::thread::{
 };
 use std::io;
 
-/// Groups, capabilities (the bounding set too, else root would win them back by starting a
+/// Capabilities (the bounding set too, else root would win them back by starting a
 /// program), and the way to new ones; then looks whether it is so.
 ///
 /// The user id stays. Uid 0 without capabilities still owns root's files, so what confines a
 /// root-started gateway's tools is Landlock; another uid could not work in a workspace that root owns.
 pub(crate) fn give_up() -> Result<(), Fell> {
     let held = capabilities(None).step("reading capabilities")?.effective;
-    if held.contains(CapabilitySet::SETGID) {
-        rustix::thread::set_thread_groups(&[]).step("leaving supplementary groups")?;
-    }
     if held.contains(CapabilitySet::SETPCAP) {
         empty_bounding_set().step("emptying the capability bounding set")?;
     }
@@ -33,6 +30,15 @@ pub(crate) fn give_up() -> Result<(), Fell> {
     set_capabilities(None, none).step("dropping capabilities")?;
     set_no_new_privs(true).step("no_new_privs")?;
     given_up().step("looking whether privileges are gone")
+}
+
+/// Leaves all supplementary groups, where that is allowed: an ordinary user keeps those it was given.
+pub(crate) fn leave_groups() -> Result<(), Fell> {
+    let held = capabilities(None).step("reading capabilities")?.effective;
+    if held.contains(CapabilitySet::SETGID) {
+        rustix::thread::set_thread_groups(&[]).step("leaving supplementary groups")?;
+    }
+    Ok(())
 }
 
 /// True when nothing is held and nothing can be won.

@@ -1,18 +1,73 @@
 //! The few system calls on oneself that have no safe wrapper, and the checks that use them.
 #![allow(
     unsafe_code,
-    reason = "close_range, kill(-1), execve and ptrace have no safe wrapper; each block argues for itself"
+    reason = "fork, dup2, close_range, kill(-1), execve and ptrace have no safe wrapper; each block argues for itself"
 )]
 
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, test_kill_process};
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-/// Closes every descriptor from 3 on.
-pub(super) fn close_all_but_the_pipes() -> io::Result<()> {
-    // SAFETY: this is the first thing `main` does in this process: nothing owns a descriptor above 2 yet,
-    // so none is pulled from under its owner.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+/// Closes every descriptor from this number on.
+pub(crate) fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: called where this process starts or was forked, by code that uses nothing above `first` again;
+    // what owned those descriptors in the zygote is never dropped here, because a child leaves by `_exit`.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
     answered(answer)
+}
+
+/// Makes one descriptor another one as well.
+pub(crate) fn plug(from: i32, to: i32) -> io::Result<()> {
+    // SAFETY: `to` is a standard descriptor of a process that was just forked; no Rust object that owns it is
+    // used after this.
+    let answer = unsafe { libc::dup2(from, to) };
+    answered(answer.into())
+}
+
+/// The line to the broker becomes the descriptor after the three pipes.
+pub(super) fn as_line(line: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const LINE: i32 = 3;
+    if line.as_raw_fd() != LINE {
+        plug(line.as_raw_fd(), LINE)?;
+    }
+    // SAFETY: open since the line above, and whoever owned the number in the zygote is never dropped here.
+    Ok(unsafe { OwnedFd::from_raw_fd(LINE) })
+}
+
+/// A copy of this process, which has one thread. None in the copy, else the child's process id.
+pub(crate) fn fork() -> io::Result<Option<libc::pid_t>> {
+    // SAFETY: a zygote has one thread, so the copy may do whatever the original could.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        child => Ok(Some(child)),
+    }
+}
+
+/// The same in new namespaces (`CLONE_NEW*`).
+pub(crate) fn fork_with(namespaces: i32) -> io::Result<Option<libc::c_long>> {
+    let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
+    // SAFETY: without CLONE_VM and with no stack given this is a fork; a zygote has one thread, so the copy may
+    // do whatever the original could.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        child => Ok(Some(child)),
+    }
+}
+
+/// A pidfd that can be waited for; it becomes readable when the process ends.
+pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
+    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(Into::into)
+}
+
+/// Ends this process at once: nothing that the zygote owns is dropped or flushed a second time.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: does not return, touches no memory.
+    unsafe { libc::_exit(code) }
 }
 
 /// Makes every descriptor from 3 on close when a program starts.
@@ -34,8 +89,28 @@ pub(super) fn close_on_start() -> io::Result<()> {
 pub(super) fn alone() -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    Ok(())
+    not_dumpable()
+}
+
+/// Nothing of this process can be read by others of the same user.
+pub(crate) fn not_dumpable() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// The opposite, while there is nothing to hide.
+pub(crate) fn dumpable() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
+}
+
+/// The first process of a process namespace.
+pub(super) fn is_first() -> io::Result<()> {
+    if rustix::process::getpid().is_init() {
+        Ok(())
+    } else {
+        Err(io::Error::other(
+            "this is not the first process of a namespace",
+        ))
+    }
 }
 
 /// A child whose parent is gone has nobody to work for.
@@ -96,7 +171,7 @@ fn pid(raw: i32) -> io::Result<Pid> {
     Pid::from_raw(raw).ok_or_else(|| io::Error::other("0 is no process"))
 }
 
-pub(super) fn answered(answer: libc::c_long) -> io::Result<()> {
+pub(crate) fn answered(answer: libc::c_long) -> io::Result<()> {
     if answer < 0 {
         Err(io::Error::last_os_error())
     } else {

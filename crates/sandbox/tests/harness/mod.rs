@@ -7,8 +7,8 @@
 
 use clawdbot_domain::SandboxMode;
 use clawdbot_sandbox::{
-    CommandJob, Confinement, Finished, Launcher, Limits, Need, Profile, RunError, Sandbox,
-    SandboxSettings,
+    CommandJob, Confinement, Extras, Finished, Launcher, Limits, Need, Profile, RunError, Sandbox,
+    SandboxSettings, Tier, Zygote,
 };
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,28 @@ pub(crate) fn sandbox(mode: SandboxMode, home: &Path) -> Sandbox {
     Sandbox::prove_with(settings, Launcher::other(child())).unwrap()
 }
 
+/// The same as in a container that allows no namespaces.
+pub(crate) fn bare(mode: SandboxMode, home: &Path) -> Sandbox {
+    let settings = SandboxSettings {
+        enabled: true,
+        mode,
+        home: home.to_owned(),
+    };
+    let zygote = Zygote::start_bare(Launcher::other(child())).unwrap();
+    Sandbox::prove_in(settings, zygote).unwrap()
+}
+
+/// Out of reach: not there at all, closed, or not to be written.
+pub(crate) const SHUT: &str = "shut";
+
+/// True when an attack came to what was expected. Where namespaces hold, what is out of reach is not there;
+/// where they do not, it is there and closed. So with processes: not there, or not to be signalled.
+pub(crate) fn is(said: &str, expected: &str) -> bool {
+    let shut = ["stopped 2", "stopped 13", "stopped 30"].contains(&said);
+    let nobody = expected == "stopped 1" && said == "stopped 3";
+    said == expected || expected == SHUT && shut || nobody
+}
+
 /// A home with a secret and a workspace in it, and a sandbox round them.
 pub(crate) struct House {
     pub(crate) root: tempfile::TempDir,
@@ -42,6 +64,22 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(mode: SandboxMode) -> Self {
+        Self::within(mode, sandbox)
+    }
+
+    /// One with namespaces, one without.
+    pub(crate) fn both(mode: SandboxMode) -> [Self; 2] {
+        let all = [Self::within(mode, sandbox), Self::within(mode, bare)];
+        assert_eq!(
+            all[0].sandbox.tier(),
+            Tier::Namespaces,
+            "namespaces are tested here too"
+        );
+        assert_eq!(all[1].sandbox.tier(), Tier::Bare);
+        all
+    }
+
+    fn within(mode: SandboxMode, sandbox: fn(SandboxMode, &Path) -> Sandbox) -> Self {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().join("home");
         for folder in ["secrets", "config", "logs", "state", "workspace"] {
@@ -90,7 +128,9 @@ impl House {
         attack: &str,
     ) -> Result<Finished, RunError> {
         let confinement = self.confine(Profile::Command, true).with_limits(limits);
-        self.sandbox.run_command(&confinement, &job(attack)).await
+        let extras = Extras::default();
+        let job = job(attack);
+        self.sandbox.run_command(&confinement, &job, extras).await
     }
 }
 
