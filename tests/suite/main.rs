@@ -20,6 +20,7 @@ mod kit;
 mod netns;
 mod policy_p1;
 mod routes;
+mod sandbox_probes;
 mod sdk;
 mod secrets;
 mod slow;

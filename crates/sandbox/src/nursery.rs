@@ -37,6 +37,18 @@ impl Tier {
     }
 }
 
+impl std::str::FromStr for Tier {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "T1" => Ok(Self::Namespaces),
+            "T3" => Ok(Self::Bare),
+            _ => Err(format!("{text:?} is no tier; there are T1 and T3")),
+        }
+    }
+}
+
 impl std::fmt::Display for Tier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

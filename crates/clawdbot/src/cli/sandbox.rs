@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use clawdbot_config::Settings;
 use clawdbot_domain::SandboxMode;
 use clawdbot_sandbox::{
-    Ended, Extras, Finished, Need, Profile, RunError, Sandbox, SandboxSettings,
+    Ended, Extras, Finished, Launcher, Limits, Need, Profile, RunError, Sandbox, SandboxSettings,
+    Tier, Zygote,
 };
 use clawdbot_tools::{Catalogue, Prepared, prepare_command};
 use std::io::Write as _;
@@ -42,6 +43,12 @@ pub struct RunArgs {
     /// Let the command change the workspace
     #[arg(long)]
     write: bool,
+    /// End the command after this many seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
+    /// Confine as on another machine: T3 takes no namespaces, as in a container
+    #[arg(long, value_name = "TIER")]
+    tier: Option<Tier>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,
@@ -59,6 +66,27 @@ pub fn run(command: SandboxCommand, home: &Home) -> CliResult {
 
 fn prove(settings: SandboxSettings) -> Result<Sandbox, Failure> {
     Sandbox::prove(settings).map_err(|e| Failure::new(Exit::Unavailable, e))
+}
+
+/// With the tier that was asked for, and no other.
+fn prove_tier(settings: SandboxSettings, tier: Option<Tier>) -> Result<Sandbox, Failure> {
+    let zygote = match tier {
+        Some(Tier::Bare) => Zygote::start_bare(Launcher::this_binary()),
+        Some(Tier::Namespaces) | None => Zygote::start(),
+    };
+    let zygote = zygote.map_err(|e| Failure::new(Exit::Unavailable, e))?;
+    let sandbox = Sandbox::prove_in(settings, zygote);
+    let sandbox = sandbox.map_err(|e| Failure::new(Exit::Unavailable, e))?;
+    match tier {
+        Some(wanted) if wanted != sandbox.tier() => Err(Failure::new(
+            Exit::Unavailable,
+            format!(
+                "tier {wanted} does not hold here: {}",
+                sandbox.missing().join("; ")
+            ),
+        )),
+        Some(_) | None => Ok(sandbox),
+    }
 }
 
 fn test(settings: SandboxSettings, as_json: bool) -> CliResult {
@@ -130,21 +158,24 @@ fn run_by_hand(home: &Home, settings: &Settings, args: RunArgs) -> CliResult {
     let mode = args.mode.unwrap_or(wanted.mode);
     let mut allowed = settings.gateway.sandbox.allowed_commands.clone();
     allowed.extend(args.allow);
+    home.create()
+        .map_err(|e| Failure::new(Exit::CannotCreate, e))?;
     let workspace = args.workspace.unwrap_or_else(|| home.workspace());
     let prepared = prepare_command(mode, &allowed, &workspace, args.command, None)
         .map_err(|refused| Failure::new(Exit::Refused, refused))?;
-    let sandbox = prove(SandboxSettings {
+    let settings = SandboxSettings {
         enabled: true,
         mode,
         ..wanted
-    })?;
+    };
+    let sandbox = prove_tier(settings, args.tier)?;
     let need = Need {
         profile: Profile::Command,
         workspace: &workspace,
         write: args.write,
         programs: &prepared.programs,
     };
-    let finished = start(&sandbox, &need, &prepared)?;
+    let finished = start(&sandbox, &need, &prepared, args.seconds)?;
     let mut out = std::io::stdout().lock();
     // A reader that has gone away is not an error.
     let _ = out.write_all(&finished.output).and_then(|()| out.flush());
@@ -164,10 +195,22 @@ fn run_by_hand(home: &Home, settings: &Settings, args: RunArgs) -> CliResult {
     })
 }
 
-fn start(sandbox: &Sandbox, need: &Need<'_>, prepared: &Prepared) -> Result<Finished, Failure> {
-    let confinement = sandbox
+fn start(
+    sandbox: &Sandbox,
+    need: &Need<'_>,
+    prepared: &Prepared,
+    seconds: Option<u64>,
+) -> Result<Finished, Failure> {
+    let mut confinement = sandbox
         .confine(need)
         .map_err(|e| Failure::new(Exit::Refused, e))?;
+    if let Some(seconds) = seconds {
+        let limits = Limits {
+            wall_ms: seconds.saturating_mul(1000),
+            ..confinement.limits()
+        };
+        confinement = confinement.with_limits(limits);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
