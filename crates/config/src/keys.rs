@@ -11,11 +11,18 @@ use crate::weaken::Weaker;
 use serde_json::Value;
 
 /// The tools that are built in.
-pub const BUILT_IN_TOOLS: [&str; 4] = ["read_file", "list_directory", "write_file", "run_command"];
+pub const BUILT_IN_TOOLS: [&str; 6] = [
+    "read_file",
+    "list_directory",
+    "search_files",
+    "write_file",
+    "edit_file",
+    "run_command",
+];
 
 /// Tools that are not built in yet. Their names may stand on a list already, where they let nothing
 /// run: there is nothing to run.
-pub const PLANNED_TOOLS: [&str; 4] = ["edit_file", "search_files", "fetch_url", "search_web"];
+pub const PLANNED_TOOLS: [&str; 2] = ["fetch_url", "search_web"];
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]

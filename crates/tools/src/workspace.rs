@@ -19,20 +19,21 @@ impl<'a> Workspace<'a> {
 
     /// Opens a regular file to read, and its size.
     pub(crate) fn file(&self, path: &str) -> Result<(File, u64), String> {
-        // Without NONBLOCK the open of a FIFO would wait for a writer before it can be refused.
-        let opened = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let found = look(&opened, path)?;
-        regular(&found, path)?;
-        // A hard link may have another name outside, put here by whoever could (unpacking an archive):
-        // no resolution sees that, but the count does.
-        if found.st_nlink > 1 {
-            return Err(format!(
-                "{path}: has {} names (hard links), so it may belong to somewhere else; copy it first",
-                found.st_nlink
-            ));
-        }
-        let size = u64::try_from(found.st_size).unwrap_or(0);
-        Ok((File::from(opened), size))
+        self.open(path, READ)
+            .and_then(|opened| checked(opened, path))
+    }
+
+    /// The same by its name in an open folder, where a link is refused.
+    pub(crate) fn file_in(folder: &OwnedFd, name: &str, path: &str) -> Result<(File, u64), String> {
+        let opened = beneath(folder, name, READ | OFlags::NOFOLLOW)
+            .map_err(|error| format!("{path}: {}", words(error)))?;
+        checked(opened, path)
+    }
+
+    /// A folder by its name in an open one, where a link is refused.
+    pub(crate) fn folder_in(folder: &OwnedFd, name: &str, path: &str) -> Result<OwnedFd, String> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        beneath(folder, name, flags).map_err(|error| format!("{path}: {}", words(error)))
     }
 
     /// Opens a folder to list or to change.
@@ -58,6 +59,24 @@ impl<'a> Workspace<'a> {
     fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, String> {
         beneath(self.root, path, flags).map_err(|error| format!("{path}: {}", words(error)))
     }
+}
+
+/// Without NONBLOCK the open of a FIFO would wait for a writer before it can be refused.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+fn checked(opened: OwnedFd, path: &str) -> Result<(File, u64), String> {
+    let found = look(&opened, path)?;
+    regular(&found, path)?;
+    // A hard link may have another name outside, put here by whoever could (unpacking an archive): no
+    // resolution sees that, but the count does.
+    if found.st_nlink > 1 {
+        return Err(format!(
+            "{path}: has {} names (hard links), so it may belong to somewhere else; copy it first",
+            found.st_nlink
+        ));
+    }
+    let size = u64::try_from(found.st_size).unwrap_or(0);
+    Ok((File::from(opened), size))
 }
 
 fn beneath(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -245,3 +245,86 @@ async fn each_call_has_a_begin_and_an_end_in_the_log() {
     );
     assert!(text.contains(&sha), "{text}");
 }
+
+#[tokio::test]
+async fn an_edit_changes_the_one_place_that_was_meant_or_nothing() {
+    let house = House::new(SandboxMode::Strict, &[]);
+    std::fs::write(house.path("a"), "one\ntwo\ntwo\n").unwrap();
+    let edit = |old: &str, new: &str| json!({"path": "a", "old": old, "new": new});
+    let said = house.said("edit_file", edit("one", "1")).await;
+    assert_eq!(said, ("changed 1 place in a\n".to_owned(), false));
+    for (arguments, why) in [
+        (edit("two", "2"), "2 times"),
+        (edit("TWO", "2"), "does not stand"),
+        (
+            json!({"path": "../secrets/key", "old": "CANARY", "new": ""}),
+            "outside",
+        ),
+        (
+            json!({"path": ".git/config", "old": "a", "new": "b"}),
+            "by themselves",
+        ),
+        (
+            json!({"path": "none", "old": "a", "new": "b"}),
+            "no such file",
+        ),
+    ] {
+        let (said, failed) = house.said("edit_file", arguments).await;
+        assert!(failed && said.contains(why), "{why}: {said}");
+    }
+    let mut all = edit("two", "2");
+    all["all"] = true.into();
+    house.run("edit_file", all).await;
+    assert_eq!(
+        std::fs::read_to_string(house.path("a")).unwrap(),
+        "1\n2\n2\n"
+    );
+    let left: Vec<_> = std::fs::read_dir(house.path(".")).unwrap().collect();
+    assert_eq!(left.len(), 1, "no temporary file is left");
+}
+
+#[tokio::test]
+async fn an_edit_goes_through_no_link() {
+    let house = House::new(SandboxMode::Strict, &[]);
+    std::os::unix::fs::symlink("../secrets/key", house.path("out")).unwrap();
+    std::fs::write(house.path("real"), "text").unwrap();
+    std::os::unix::fs::symlink("real", house.path("in")).unwrap();
+    for path in ["out", "in"] {
+        let arguments = json!({"path": path, "old": "t", "new": "x", "all": true});
+        let (said, failed) = house.said("edit_file", arguments).await;
+        assert!(failed && said.contains("link"), "{path}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_finds_what_is_in_the_workspace_in_pages_and_nothing_outside() {
+    let house = House::new(SandboxMode::Strict, &[]);
+    std::fs::create_dir(house.path("sub")).unwrap();
+    std::fs::write(house.path("sub/b.rs"), "fn find() {}\nfn other() {}\n").unwrap();
+    std::fs::write(house.path("a.txt"), "Find me\nfind find\n").unwrap();
+    std::fs::write(house.path("binary"), b"find\0").unwrap();
+    std::os::unix::fs::symlink("../secrets", house.path("out")).unwrap();
+    std::os::unix::fs::symlink("../secrets/key", house.path("key")).unwrap();
+    let said = house.said("search_files", json!({"text": "find"})).await;
+    let both = "a.txt:2: find find\nsub/b.rs:1: fn find() {}\n".to_owned();
+    assert_eq!(said, (both, false));
+    let said = house.said("search_files", json!({"text": "CANARY"})).await;
+    assert_eq!(said, ("[no hit]\n".to_owned(), false));
+    let page = json!({"text": "FIND", "ignore_case": true, "offset": 1, "limit": 1});
+    let said = house.said("search_files", page).await;
+    let page = "a.txt:2: find find\n[there is more; go on with offset 2]\n".to_owned();
+    assert_eq!(said, (page, false));
+    let named = house
+        .said(
+            "search_files",
+            json!({"text": "fn", "name": ".rs", "path": "sub"}),
+        )
+        .await;
+    assert_eq!(named.0.lines().count(), 2, "{}", named.0);
+    for path in ["..", "/", "out"] {
+        let (said, failed) = house
+            .said("search_files", json!({"text": "CANARY", "path": path}))
+            .await;
+        assert!(failed, "{path}: {said}");
+    }
+}

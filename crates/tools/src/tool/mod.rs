@@ -1,8 +1,10 @@
 //! The table of tools.
 
+mod edit_file;
 mod list_directory;
 mod read_file;
 pub(crate) mod run_command;
+mod search_files;
 mod write_file;
 
 use crate::workspace::Workspace;
@@ -34,10 +36,12 @@ pub(crate) enum Work {
 pub(crate) type Inside = fn(&Workspace<'_>, &Map<String, Value>) -> Result<String, String>;
 
 /// Every tool, in the order people see them.
-pub(crate) const ALL: [&Tool; 4] = [
+pub(crate) const ALL: [&Tool; 6] = [
     &read_file::TOOL,
     &list_directory::TOOL,
+    &search_files::TOOL,
     &write_file::TOOL,
+    &edit_file::TOOL,
     &run_command::TOOL,
 ];
 

@@ -47,24 +47,53 @@ fn write(workspace: &Workspace<'_>, arguments: &Map<String, Value>) -> Result<St
     let content = text(arguments, "content")?;
     let (folder, name) = place(path)?;
     let folder = workspace.folder_or_make(folder)?;
-    let said = |error: &dyn std::fmt::Display| format!("{path}: {error}");
     let mode = mode_of_old(&folder, name, path)?;
-    let temporary = temporary_name().map_err(|error| said(&error))?;
-    let done = fill(&folder, &temporary, mode, content.as_bytes())
-        .and_then(|()| Ok(rustix::fs::renameat(&folder, &temporary, &folder, name)?))
-        // The new name itself must survive a crash.
-        .and_then(|()| Ok(rustix::fs::fsync(&folder)?));
-    if let Err(error) = done {
-        // It may not exist; what matters is the first error.
-        let _ = rustix::fs::unlinkat(&folder, &temporary, AtFlags::empty());
-        return Err(said(&error));
-    }
+    replace(&folder, name, mode, content.as_bytes(), || Ok(()))
+        .map_err(|error| format!("{path}: {error}"))?;
     Ok(format!("wrote {} bytes to {path}\n", content.len()))
 }
 
-/// Folder and name. What runs later, outside, by itself (git's hooks and configuration, direnv) is not for
-/// a tool to write.
-fn place(path: &str) -> Result<(&str, &str), String> {
+/// Puts a file with this content in the place of whatever has the name: whole, or not at all. `still` is
+/// asked last, when all that is left is the change itself.
+pub(super) fn replace(
+    folder: &OwnedFd,
+    name: &str,
+    mode: Mode,
+    content: &[u8],
+    still: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
+    let temporary = temporary_name().map_err(|error| error.to_string())?;
+    let done = fill(folder, &temporary, mode, content)
+        .map_err(|error| error.to_string())
+        .and_then(|()| still())
+        .and_then(|()| {
+            rustix::fs::renameat(folder, &temporary, folder, name)
+                // The new name itself must survive a crash.
+                .and_then(|()| rustix::fs::fsync(folder))
+                .map_err(words)
+        });
+    if done.is_err() {
+        // It may not exist; what matters is the first error.
+        let _ = rustix::fs::unlinkat(folder, &temporary, AtFlags::empty());
+    }
+    done
+}
+
+/// Names whose contents run later, outside, by themselves: git's hooks and configuration, direnv, the tasks
+/// that editors start.
+const PROTECTED: [&str; 8] = [
+    ".git",
+    ".gitmodules",
+    ".envrc",
+    ".vscode",
+    ".idea",
+    ".zed",
+    ".devcontainer",
+    ".husky",
+];
+
+/// Folder and name, of a path that stays beneath the workspace and is not protected.
+pub(super) fn place(path: &str) -> Result<(&str, &str), String> {
     if path.starts_with('/') || path.split('/').any(|part| part == "..") {
         return Err(format!(
             "{path}: leads outside the workspace; paths are relative to it, without `..`"
@@ -72,10 +101,11 @@ fn place(path: &str) -> Result<(&str, &str), String> {
     }
     if path.split('/').any(|part| {
         let part = part.to_ascii_lowercase();
-        part == ".git" || part == ".envrc"
+        PROTECTED.contains(&part.as_str())
     }) {
         return Err(format!(
-            "{path}: files that other programs run by themselves (.git, .envrc) are not written by tools"
+            "{path}: what other programs run by themselves ({}) is not written by tools",
+            PROTECTED.join(", ")
         ));
     }
     let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
@@ -141,6 +171,8 @@ mod tests {
             "sub/.GIT/config",
             ".envrc",
             ".git",
+            ".vscode/tasks.json",
+            ".Devcontainer/devcontainer.json",
         ] {
             assert!(place(path).is_err(), "{path}");
         }
