@@ -11,7 +11,7 @@ use clawdbot_guard::{Guard, GuardSettings};
 use clawdbot_policy::{RuleOfTwo, SandboxRule, ToolPolicy};
 use clawdbot_providers::{Credentials, Directory, Provider, ProviderSettings, Timeouts};
 use clawdbot_sandbox::{Sandbox, SandboxSettings};
-use clawdbot_tools::Toolbox;
+use clawdbot_tools::{Broker, Dialect, HostRules, SearchSettings, System, Toolbox};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,7 +31,8 @@ pub struct Keepers {
 /// The rooms under these settings.
 pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Rooms, String> {
     let commands = settings.gateway.sandbox.allowed_commands.clone();
-    let toolbox = Toolbox::new(Arc::clone(&keepers.sandbox), home.workspace(), commands);
+    let toolbox = Toolbox::new(Arc::clone(&keepers.sandbox), home.workspace(), commands)
+        .with_broker(broker(settings, &keepers.recorder)?);
     let agent = Agent::new(
         guard(settings),
         tool_policy(settings),
@@ -49,6 +50,18 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         ready: ready(keepers.clone()),
         posture: posture(settings),
     })
+}
+
+/// The tools' way to the network.
+fn broker(settings: &Settings, recorder: &Recorder) -> Result<Broker, String> {
+    let (sandbox, tools) = (&settings.gateway.sandbox, &settings.gateway.tools);
+    let search = tools.search.clone().map(|base_url| SearchSettings {
+        dialect: Dialect::SearXng,
+        base_url,
+        key: None,
+    });
+    let rules = HostRules::new(sandbox.mode, sandbox.allowed_hosts.clone());
+    Broker::new(rules, search, Arc::new(System), recorder.clone())
 }
 
 /// The tool policy under these settings.

@@ -1,7 +1,7 @@
 //! What one entry of a list, or one word, may be. Each check answers with the canonical spelling,
 //! or with a sentence that says what is wrong and what is right.
 
-use crate::keys::{BUILT_IN_TOOLS, PLANNED_TOOLS};
+use crate::keys::BUILT_IN_TOOLS;
 use crate::nearest::nearest;
 use clawdbot_domain::{Origin, ToolName};
 use ipnet::IpNet;
@@ -46,6 +46,20 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
         Ok(name)
     } else {
         Err(RIGHT.to_owned())
+    }
+}
+
+/// What tools may reach: a host, the names below one, or all public hosts.
+pub(crate) fn reach(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    match text.strip_prefix("*.") {
+        Some(name) if name.parse::<IpAddr>().is_err() => Ok(format!("*.{}", host(name)?)),
+        Some(_) => Err("an address has no names below it".to_owned()),
+        None => host(text).map_err(|_| {
+            "a host is a bare name or address, `*.name`, or `*`: no scheme, port or path".to_owned()
+        }),
     }
 }
 
@@ -114,9 +128,9 @@ pub(crate) fn file(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A tool this gateway has, or will have under that very name.
+/// A tool this gateway has.
 pub(crate) fn tool(text: &str) -> Result<ToolName, String> {
-    let known = || BUILT_IN_TOOLS.iter().chain(&PLANNED_TOOLS).copied();
+    let known = || BUILT_IN_TOOLS.iter().copied();
     if known().any(|name| name == text) {
         return ToolName::parse(text).map_err(|e| e.to_string());
     }

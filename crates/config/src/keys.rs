@@ -11,18 +11,16 @@ use crate::weaken::Weaker;
 use serde_json::Value;
 
 /// The tools that are built in.
-pub const BUILT_IN_TOOLS: [&str; 6] = [
+pub const BUILT_IN_TOOLS: [&str; 8] = [
     "read_file",
     "list_directory",
     "search_files",
     "write_file",
     "edit_file",
     "run_command",
+    "fetch_url",
+    "search_web",
 ];
-
-/// Tools that are not built in yet. Their names may stand on a list already, where they let nothing
-/// run: there is nothing to run.
-pub const PLANNED_TOOLS: [&str; 2] = ["fetch_url", "search_web"];
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]

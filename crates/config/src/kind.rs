@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     File(At<Option<String>>),
     Networks(At<Vec<IpNet>>),
     Hosts(At<Vec<String>>),
+    Reach(At<Vec<String>>),
+    Site(At<Option<String>>),
     Origins(At<Vec<String>>),
     Commands(At<Vec<String>>),
     Tools(At<Vec<ToolName>>),
@@ -85,6 +87,15 @@ impl Kind {
             Self::File(at) => *at(into) = Some(check::file(word(value)?)?),
             Self::Networks(at) => *at(into) = list(value, check::network)?,
             Self::Hosts(at) => *at(into) = list(value, check::host)?,
+            Self::Reach(at) => *at(into) = list(value, check::reach)?,
+            Self::Site(at) => {
+                let text = word(value)?;
+                *at(into) = if text == "none" {
+                    None
+                } else {
+                    Some(check::base_url(text)?)
+                };
+            }
             Self::Origins(at) => *at(into) = list(value, check::origin)?,
             Self::Commands(at) => *at(into) = list(value, check::command)?,
             Self::Tools(at) => *at(into) = list(value, check::tool)?,
@@ -113,7 +124,10 @@ impl Kind {
                 .map_or(Value::Null, Value::String),
             Self::File(at) => at(v).take().map_or(Value::Null, Value::String),
             Self::Networks(at) => texts(at(v)),
-            Self::Hosts(at) | Self::Origins(at) | Self::Commands(at) => texts(at(v)),
+            Self::Hosts(at) | Self::Reach(at) | Self::Origins(at) | Self::Commands(at) => {
+                texts(at(v))
+            }
+            Self::Site(at) => at(v).take().unwrap_or_else(|| "none".into()).into(),
             Self::Tools(at) => texts(at(v)),
         }
     }
@@ -133,10 +147,12 @@ impl Kind {
             | Self::Mode(_)
             | Self::Policy(_)
             | Self::Model(_)
+            | Self::Site(_)
             | Self::BaseUrl(_)
             | Self::File(_) => Ok(Value::String(text.to_owned())),
             Self::Networks(_)
             | Self::Hosts(_)
+            | Self::Reach(_)
             | Self::Origins(_)
             | Self::Commands(_)
             | Self::Tools(_) => match serde_json::from_str(text) {
@@ -166,6 +182,11 @@ impl Kind {
             Self::File(_) => "an absolute path".into(),
             Self::Networks(_) => "a list of networks such as 10.0.0.0/8".into(),
             Self::Hosts(_) => "a list of host names or addresses".into(),
+            Self::Reach(_) => {
+                "a list of host names or addresses, `*.example.org`, or `*` for all public hosts"
+                    .into()
+            }
+            Self::Site(_) => "none, or https://… (http://… on this machine only)".into(),
             Self::Origins(_) => "a list of exact origins such as https://example.com".into(),
             Self::Commands(_) => "a list of program names or absolute paths".into(),
             Self::Tools(_) => "a list of tool names".into(),
@@ -192,6 +213,8 @@ impl Kind {
             | Self::File(_)
             | Self::Networks(_)
             | Self::Hosts(_)
+            | Self::Reach(_)
+            | Self::Site(_)
             | Self::Origins(_)
             | Self::Commands(_)
             | Self::Tools(_) => Vec::new(),

@@ -28,7 +28,7 @@ pub use bind::Bind;
 pub use draft::{Draft, EditError};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use file::{SettingsFile, Stamp};
-pub use keys::{BUILT_IN_TOOLS, Key, PLANNED_TOOLS, show};
+pub use keys::{BUILT_IN_TOOLS, Key, show};
 pub use load::{Loaded, Origin, Overrides};
 pub use reference::{json_schema, markdown};
 pub use settings::{

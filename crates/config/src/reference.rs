@@ -1,6 +1,6 @@
 //! The reference and the JSON schema, written from the table.
 
-use crate::keys::{BUILT_IN_TOOLS, Key, PLANNED_TOOLS, show};
+use crate::keys::{BUILT_IN_TOOLS, Key, show};
 use crate::kind::{Kind, MAX_ENTRIES};
 use crate::table::KEYS;
 use serde_json::{Map, Value, json};
@@ -80,11 +80,10 @@ fn type_of(kind: Kind) -> Value {
         Kind::Networks(_) | Kind::Hosts(_) | Kind::Commands(_) => {
             list(json!({"type": "string", "pattern": "^[^\\s*]+$"}))
         }
+        Kind::Reach(_) => list(json!({"type": "string", "pattern": "^(\\*|(\\*\\.)?[^\\s*]+)$"})),
+        Kind::Site(_) => json!({"type": "string", "pattern": "^(none|https?://[^\\s?#@]+)$"}),
         Kind::Origins(_) => list(json!({"type": "string", "pattern": "^https?://[^\\s/*?#@]+$"})),
-        Kind::Tools(_) => {
-            let tools: Vec<_> = BUILT_IN_TOOLS.iter().chain(&PLANNED_TOOLS).collect();
-            list(json!({"type": "string", "enum": tools}))
-        }
+        Kind::Tools(_) => list(json!({"type": "string", "enum": BUILT_IN_TOOLS})),
     }
 }
 

@@ -89,6 +89,8 @@ pub struct SandboxSettings {
     pub mode: SandboxMode,
     /// Names without '/' or absolute paths.
     pub allowed_commands: Vec<String>,
+    /// Names, `*.name`, addresses, or `*` for every public host.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// `gateway.tools.*`.
@@ -100,6 +102,8 @@ pub struct ToolSettings {
     pub allow_list: Vec<ToolName>,
     /// What never runs, whatever the policy.
     pub deny_list: Vec<ToolName>,
+    /// Base URL of a `SearXNG` instance.
+    pub search: Option<String>,
 }
 
 /// `gateway.security.promptInjection.*`.
@@ -228,11 +232,13 @@ impl From<&Values> for Gateway {
                 enabled: v.sandbox_enabled,
                 mode: v.sandbox_mode,
                 allowed_commands: v.allowed_commands.clone(),
+                allowed_hosts: v.reach.clone(),
             },
             tools: ToolSettings {
                 policy: v.tool_policy,
                 allow_list: v.allow_list.clone(),
                 deny_list: v.deny_list.clone(),
+                search: v.search.clone(),
             },
             prompt_injection: PromptInjection {
                 enabled: v.guard_enabled,

@@ -7,7 +7,7 @@ use crate::weaken::Weaker;
 use clawdbot_domain::ProviderName;
 
 /// Every key, in the order of the reference.
-pub static KEYS: [Key; 37] = [
+pub static KEYS: [Key; 39] = [
     key(
         "gateway.bind",
         Kind::Bind(|v| &mut v.bind),
@@ -126,6 +126,20 @@ pub static KEYS: [Key; 37] = [
          absolute path.",
     )
     .weaker(Weaker::Longer),
+    key(
+        "gateway.sandbox.allowedHosts",
+        Kind::Reach(|v| &mut v.reach),
+        "The hosts that `fetch_url` may reach: `*` is every public host, `*.example.org` the \
+         names below one, an empty list none. What is inside (loopback, private, link-local, \
+         metadata) is reached in mode `permissive` only, and only where it is listed itself.",
+    )
+    .weaker(Weaker::Reach),
+    key(
+        "gateway.tools.search",
+        Kind::Site(|v| &mut v.search),
+        "The SearXNG instance that `search_web` asks. `none`: the tool finds nothing.",
+    )
+    .weaker(Weaker::Elsewhere),
     key(
         "gateway.tools.policy",
         Kind::Policy(|v| &mut v.tool_policy),

@@ -26,6 +26,8 @@ pub(crate) enum Weaker {
     Longer,
     /// An entry less.
     Shorter,
+    /// A host more. Where `*` stood, only one that may be inside is more.
+    Reach,
     /// A word further down the list of its words.
     Later,
     /// Reachable by more machines, or by others.
@@ -103,6 +105,7 @@ impl Weaker {
             Self::Lower => to.as_u64() < from.as_u64(),
             Self::Longer => has_more(to, from),
             Self::Shorter => has_more(from, to),
+            Self::Reach => reaches_more(from, to),
             Self::Later => place(to) > place(from),
             Self::Widened => widened(from, to),
             Self::Changed(safe) => to.as_str() != Some(safe),
@@ -121,6 +124,7 @@ impl Weaker {
             Self::Lower => "lowered",
             Self::Longer => "an entry is added",
             Self::Shorter => "an entry is removed",
+            Self::Reach => "a host is added",
             Self::Later => "set to a later word",
             Self::Widened => "more machines can reach it",
             Self::Changed(_) => "changed from its default",
@@ -135,6 +139,30 @@ fn has_more(many: &Value, few: &Value) -> bool {
     many.into_iter()
         .flatten()
         .any(|entry| few.is_none_or(|few| !few.contains(entry)))
+}
+
+/// A name with a dot was reached under `*` already, as far as its addresses are public.
+fn reaches_more(from: &Value, to: &Value) -> bool {
+    let all = from
+        .as_array()
+        .is_some_and(|from| from.contains(&"*".into()));
+    let is_outside = |host: &str| {
+        let is_address = host.parse::<std::net::IpAddr>().is_ok();
+        host.contains('.')
+            && !is_address
+            && !matches!(host.rsplit('.').next(), Some("internal" | "local"))
+    };
+    let hosts = to
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let mut added = hosts.filter(|host| {
+        !from
+            .as_array()
+            .is_some_and(|from| from.contains(&(*host).into()))
+    });
+    added.any(|host| !(all && is_outside(host)))
 }
 
 fn widened(from: &Value, to: &Value) -> bool {

@@ -168,6 +168,16 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A tool's request leaves for the network, or is not let out; one record for each redirect.
+    #[serde(rename = "tool.egress")]
+    Egress {
+        tool: ToolName,
+        origin: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
+    },
     /// The guard found something.
     #[serde(rename = "security.guard.finding")]
     GuardFinding {
@@ -259,7 +269,7 @@ impl Event {
             Self::Request { .. } | Self::ModelBegin { .. } | Self::ModelEnd { .. } => {
                 Class::Request
             }
-            Self::ToolBegin { .. } | Self::ToolEnd { .. } => Class::Tool,
+            Self::ToolBegin { .. } | Self::ToolEnd { .. } | Self::Egress { .. } => Class::Tool,
             Self::GatewayStart { .. }
             | Self::GatewayStop { .. }
             | Self::RequestRefused { .. }
@@ -298,6 +308,13 @@ impl Event {
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
             | Self::AuditSettings { .. } => Level::Warn,
+            Self::Egress { refused, .. } => {
+                if refused.is_some() {
+                    Level::Warn
+                } else {
+                    Level::Info
+                }
+            }
             Self::ConfigChanged { weakens, .. } => {
                 if *weakens {
                     Level::Warn

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn builtin(job: &Job) -> Answer {
+fn builtin(job: Job) -> Answer {
     let words = String::from_utf8_lossy(&job.bytes).into_owned();
     let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
     Answer {

@@ -1,5 +1,6 @@
 //! A tool in its child: after the walls are up, one job.
 
+use crate::online::Line;
 use crate::tool::{self, Work};
 use crate::workspace::Workspace;
 use clawdbot_sandbox::child::{Answer, Job, main as confined};
@@ -20,7 +21,7 @@ pub fn child_main() -> ExitCode {
     confined(answer)
 }
 
-fn answer(job: &Job) -> Answer {
+fn answer(job: Job) -> Answer {
     match work(job) {
         Ok(output) => Answer {
             output,
@@ -33,11 +34,15 @@ fn answer(job: &Job) -> Answer {
     }
 }
 
-fn work(job: &Job) -> Result<String, String> {
+fn work(job: Job) -> Result<String, String> {
     let ToolJob { tool, arguments } =
         serde_json::from_slice(&job.bytes).map_err(|error| format!("not a job: {error}"))?;
     match tool::find(&tool).map(|tool| tool.work) {
         Some(Work::Inside(work)) => work(&Workspace::new(&job.workspace), &arguments),
+        Some(Work::Online(work)) => {
+            let line = job.line.ok_or("this call has no way to the network")?;
+            work(&mut Line::new(line), &arguments)
+        }
         Some(Work::Command) | None => Err(format!("{tool} is no built-in tool")),
     }
 }

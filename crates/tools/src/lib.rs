@@ -18,14 +18,17 @@
 //! # }
 //! ```
 
+mod broker;
 mod catalogue;
 mod child;
 mod json;
+mod online;
 mod schema;
 mod tool;
 mod toolbox;
 mod workspace;
 
+pub use broker::{Broker, Dialect, HostRules, Lookup, Resolve, SearchSettings, System};
 pub use catalogue::Catalogue;
 pub use child::child_main;
 pub use schema::BadCall;

@@ -1,16 +1,21 @@
 //! All tools, and the one way to run one.
 
+use crate::broker::{Asker, Broker};
 use crate::catalogue::Catalogue;
 use crate::child::ToolJob;
 use crate::schema::BadCall;
 use crate::tool::{self, Tool, Work, run_command};
 use clawdbot_audit::Recorded;
-use clawdbot_domain::{Event, Outcome, ToolCall, ToolName, ToolSpec, Untrusted, sha256_hex};
+use clawdbot_domain::{
+    Audited as _, Effect, Event, Outcome, ToolCall, ToolName, ToolSpec, Untrusted, Who, sha256_hex,
+};
 use clawdbot_policy::Permit;
 use clawdbot_sandbox::{Confinement, Ended, Extras, Finished, Need, Profile, Sandbox};
+use rustix::fd::OwnedFd;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::net::UnixStream;
 
 /// The tools of one gateway, on one workspace.
 #[derive(Debug)]
@@ -18,6 +23,7 @@ pub struct Toolbox {
     sandbox: Arc<Sandbox>,
     workspace: PathBuf,
     allowed_commands: Vec<String>,
+    broker: Option<Arc<Broker>>,
     catalogue: Catalogue,
 }
 
@@ -44,8 +50,16 @@ impl Toolbox {
             sandbox,
             workspace,
             allowed_commands,
+            broker: None,
             catalogue: Catalogue::default(),
         }
+    }
+
+    /// The same with a way to the network, for the tools that need one.
+    #[must_use]
+    pub fn with_broker(mut self, broker: Broker) -> Self {
+        self.broker = Some(Arc::new(broker));
+        self
     }
 
     /// Every tool.
@@ -73,8 +87,9 @@ impl Toolbox {
     /// Dropping the future ends the child with all it started; the record then says `abandoned`.
     pub async fn run(&self, permit: Recorded<Permit>) -> ToolOutcome {
         let (permit, record) = permit.act();
+        let who = permit.who();
         let call = permit.into_call();
-        let (outcome, error) = match self.execute(&call).await {
+        let (outcome, error) = match self.execute(&call, who).await {
             Ok(outcome) => (outcome, None),
             Err(why) => (ToolOutcome::not_run(&why), Some(why)),
         };
@@ -86,24 +101,56 @@ impl Toolbox {
         outcome
     }
 
-    async fn execute(&self, call: &ToolCall) -> Result<ToolOutcome, String> {
+    async fn execute(&self, call: &ToolCall, who: Who) -> Result<ToolOutcome, String> {
         let tool = tool::find(call.name.as_str())
             .filter(|tool| tool.effect == call.effect)
             .ok_or_else(|| format!("there is no tool {} with effect {}", call.name, call.effect))?;
         match tool.work {
-            Work::Inside(_) => self.inside(tool, call).await,
+            Work::Inside(_) => self.inside(tool, call, None).await,
+            Work::Online(_) => self.online(tool, call, who).await,
             Work::Command => self.command(tool, call).await,
         }
     }
 
-    async fn inside(&self, tool: &Tool, call: &ToolCall) -> Result<ToolOutcome, String> {
+    /// The child asks on its end of a socket, the broker answers on the other, side by side.
+    async fn online(&self, tool: &Tool, call: &ToolCall, who: Who) -> Result<ToolOutcome, String> {
+        let broker = self
+            .broker
+            .as_ref()
+            .ok_or("this gateway has no way to the network")?;
+        let said = |error: std::io::Error| format!("the line to the broker: {error}");
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(said)?;
+        ours.set_nonblocking(true).map_err(said)?;
+        let ours = UnixStream::from_std(ours).map_err(said)?;
+        let tool_name = call.name.clone();
+        let asker = Asker {
+            who,
+            tool: tool_name,
+        };
+        let child = self.inside(tool, call, Some(theirs.into()));
+        tokio::pin!(child);
+        tokio::select! {
+            outcome = &mut child => return outcome,
+            // A child that says nothing, or nonsense, is told nothing; its own answer says the rest.
+            _ = broker.serve(ours, &asker) => {}
+        }
+        child.await
+    }
+
+    async fn inside(
+        &self,
+        tool: &Tool,
+        call: &ToolCall,
+        line: Option<OwnedFd>,
+    ) -> Result<ToolOutcome, String> {
         let job = serde_json::to_vec(&ToolJob {
             tool: tool.name.to_owned(),
             arguments: call.arguments.clone(),
         });
         let job = job.map_err(|error| error.to_string())?;
         let confinement = self.confine(tool, Profile::Builtin, &[])?;
-        let finished = self.sandbox.run(&confinement, &job).await;
+        let extras = Extras { line, watch: None };
+        let finished = self.sandbox.run_with(&confinement, &job, extras).await;
         let finished = finished.map_err(|error| error.to_string())?;
         Ok(ToolOutcome::of(
             finished,
@@ -137,7 +184,8 @@ impl Toolbox {
         let need = Need {
             profile,
             workspace: &self.workspace,
-            write: tool.effect.changes_state(),
+            // What reaches the network has nothing to write here.
+            write: matches!(tool.effect, Effect::Write | Effect::Execute),
             programs,
         };
         self.sandbox

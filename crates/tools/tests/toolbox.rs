@@ -1,89 +1,10 @@
 //! Every tool from proposal to record, with attacks beside the happy path.
 
-use clawdbot_audit::{AuditSettings, Recorder};
-use clawdbot_domain::{
-    Principal, SandboxMode, ScopeSet, Taint, TokenEnv, TokenId, ToolPolicyMode, Who,
-};
-use clawdbot_policy::{Decision, Facts, RuleOfTwo, SandboxRule, ToolPolicy};
-use clawdbot_sandbox::{Launcher, Sandbox, SandboxSettings};
-use clawdbot_tools::{ToolOutcome, Toolbox};
-use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::sync::Arc;
+mod house;
 
-struct House {
-    root: tempfile::TempDir,
-    toolbox: Toolbox,
-    recorder: Recorder,
-    policy: ToolPolicy,
-}
-
-#[allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests may fail as loudly as tests"
-)]
-impl House {
-    fn new(mode: SandboxMode, commands: &[&str]) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let home = root.path().join("home");
-        let workspace = home.join("workspace");
-        for folder in ["workspace", "secrets", "logs"] {
-            std::fs::create_dir_all(home.join(folder)).unwrap();
-        }
-        std::fs::write(home.join("secrets/key"), "CANARY").unwrap();
-        let me = std::env::current_exe().unwrap();
-        let child = me.ancestors().nth(2).unwrap().join("examples/tool_child");
-        let settings = SandboxSettings {
-            enabled: true,
-            mode,
-            home: home.clone(),
-        };
-        let sandbox = Sandbox::prove_with(settings, Launcher::other(child)).unwrap();
-        let commands: Vec<String> = commands.iter().map(ToString::to_string).collect();
-        let rule = SandboxRule {
-            mode: SandboxMode::Permissive,
-            allowed_commands: commands.iter().cloned().collect(),
-        };
-        Self {
-            toolbox: Toolbox::new(Arc::new(sandbox), workspace, commands),
-            recorder: Recorder::open(&home.join("logs"), AuditSettings::default()).unwrap(),
-            // Policy allows all on purpose: what is refused here is refused by the layers below it.
-            policy: ToolPolicy::new(ToolPolicyMode::Permissive, [], [], rule, RuleOfTwo::Off),
-            root,
-        }
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.root.path().join("home/workspace").join(below)
-    }
-
-    async fn run(&self, tool: &str, arguments: Value) -> ToolOutcome {
-        let call = self.toolbox.validate("1", tool, &arguments.to_string());
-        let principal = Principal {
-            token: TokenId::new("t"),
-            name: "t".into(),
-            scopes: ScopeSet::ALL,
-            env: TokenEnv::Dev,
-        };
-        let facts = Facts {
-            principal: &principal,
-            who: &Who::default(),
-            taint: Taint::Clean,
-        };
-        let Decision::Allow(permit) = self.policy.decide(call.unwrap(), facts) else {
-            unreachable!("the policy of this test allows everything")
-        };
-        let permit = self.recorder.begin(permit).await.unwrap();
-        self.toolbox.run(permit).await
-    }
-
-    /// What a tool said, and whether it failed.
-    async fn said(&self, tool: &str, arguments: Value) -> (String, bool) {
-        let outcome = self.run(tool, arguments).await;
-        let text = outcome.output.reveal_untrusted().to_owned();
-        (text, outcome.is_error)
-    }
-}
+use clawdbot_domain::SandboxMode;
+use house::House;
+use serde_json::json;
 
 #[tokio::test]
 async fn a_file_is_written_listed_and_read_back_in_mode_strict() {
@@ -233,11 +154,7 @@ async fn a_permit_alone_starts_no_command_that_mode_or_list_forbid() {
 async fn each_call_has_a_begin_and_an_end_in_the_log() {
     let house = House::new(SandboxMode::Strict, &[]);
     house.run("list_directory", json!({})).await;
-    house.recorder.flush().await;
-    let logs = std::fs::read_dir(house.root.path().join("home/logs")).unwrap();
-    let text: String = logs
-        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
-        .collect();
+    let text = house.log().await;
     let sha = clawdbot_domain::sha256_hex(b"[empty]\n");
     assert!(
         text.contains("tool.begin") && text.contains("tool.end"),

@@ -1,5 +1,5 @@
 use super::KEYS;
-use crate::keys::{BUILT_IN_TOOLS, Key, PLANNED_TOOLS};
+use crate::keys::{BUILT_IN_TOOLS, Key};
 use crate::{Overrides, Settings, SettingsFile, Values};
 use clawdbot_domain::{ProviderName, ToolName};
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ pub(crate) fn others() -> Vec<(&'static str, Value)> {
             "gateway.sandbox.allowedCommands",
             json!(["ls", "cat", "grep"]),
         ),
+        ("gateway.sandbox.allowedHosts", json!(["*.example.org"])),
+        ("gateway.tools.search", json!("https://search.example.org")),
         ("gateway.tools.policy", json!("whitelist")),
         (
             "gateway.tools.allowList",
@@ -169,7 +171,7 @@ fn every_default_is_a_value_the_key_takes() {
 
 #[test]
 fn every_known_tool_has_a_valid_name() {
-    for name in BUILT_IN_TOOLS.iter().chain(&PLANNED_TOOLS) {
+    for name in BUILT_IN_TOOLS {
         assert!(ToolName::parse(name).is_ok(), "{name}");
     }
 }

@@ -35,6 +35,16 @@ fn one_way() -> Vec<(&'static str, Value, Value)> {
         ),
         ("gateway.tls.certificate", json!("/a.pem"), json!(null)),
         ("gateway.tls.key", json!("/a.key"), json!(null)),
+        (
+            "gateway.sandbox.allowedHosts",
+            json!(["a.test"]),
+            json!(["*"]),
+        ),
+        (
+            "gateway.sandbox.allowedHosts",
+            json!(["*"]),
+            json!(["*", "10.0.0.1"]),
+        ),
         ("gateway.cors.enabled", json!(false), json!(true)),
         (
             "gateway.cors.allowedOrigins",

@@ -91,13 +91,13 @@ impl<T, E: Display> Step<T> for Result<T, E> {
 
 /// The whole life of a zygote, from which children are forked. Call it first in `main` when the first
 /// argument is [`ARGUMENT`], before any thread exists. `builtin` runs confined.
-pub fn main(builtin: fn(&Job) -> Answer) -> ExitCode {
+pub fn main(builtin: fn(Job) -> Answer) -> ExitCode {
     crate::zygote::main(builtin)
 }
 
 /// The whole life of a child, from the fork on.
 pub(crate) fn life(
-    builtin: fn(&Job) -> Answer,
+    builtin: fn(Job) -> Answer,
     header: &Header,
     standing: &Standing<'_>,
 ) -> Result<(), Fell> {
@@ -137,7 +137,7 @@ fn run_builtin(
     standing: &Standing<'_>,
     stdin: &mut io::StdinLock<'_>,
     line: Option<OwnedFd>,
-    builtin: fn(&Job) -> Answer,
+    builtin: fn(Job) -> Answer,
 ) -> Result<(), Fell> {
     lifeline::prepare().step("tying its life to the parent's")?;
     raise(confinement, standing)?;
@@ -147,7 +147,7 @@ fn run_builtin(
     }
     let bytes = wire::take(stdin, wire::MOST_JOB).step("reading the job")?;
     lifeline::tie().step("tying its life to the parent's")?;
-    let answer = builtin(&Job {
+    let answer = builtin(Job {
         bytes,
         workspace,
         line: line.map(std::fs::File::from),

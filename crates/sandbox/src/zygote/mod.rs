@@ -43,7 +43,7 @@ pub(crate) enum Hello {
 }
 
 /// The whole life of a zygote.
-pub(crate) fn main(builtin: fn(&Job) -> Answer) -> ExitCode {
+pub(crate) fn main(builtin: fn(Job) -> Answer) -> ExitCode {
     let tries = std::env::args_os().nth(2).as_deref() != Some(PLAIN.as_ref());
     match life(builtin, tries) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,7 +51,7 @@ pub(crate) fn main(builtin: fn(&Job) -> Answer) -> ExitCode {
     }
 }
 
-fn life(builtin: fn(&Job) -> Answer, tries: bool) -> Result<(), Fell> {
+fn life(builtin: fn(Job) -> Answer, tries: bool) -> Result<(), Fell> {
     process::close_from(3).step("closing inherited descriptors")?;
     // Children are reaped by the kernel; whoever waits for one holds its pidfd.
     lifeline::ignore_children().step("ignoring children")?;
@@ -74,7 +74,7 @@ enum Tried {
     Cannot(String),
 }
 
-fn in_namespaces(builtin: fn(&Job) -> Answer) -> Tried {
+fn in_namespaces(builtin: fn(Job) -> Answer) -> Tried {
     let (mut told, mut tells) = match io::pipe() {
         Ok(pipe) => pipe,
         Err(error) => return Tried::Cannot(error.to_string()),
@@ -111,7 +111,7 @@ fn in_namespaces(builtin: fn(&Job) -> Answer) -> Tried {
 }
 
 /// Forks one child a request, until the gateway's end of the socket closes.
-fn serve(builtin: fn(&Job) -> Answer, mut namespaces: Option<Namespaces>) -> Result<(), Fell> {
+fn serve(builtin: fn(Job) -> Answer, mut namespaces: Option<Namespaces>) -> Result<(), Fell> {
     process::not_dumpable().step("hiding its memory")?;
     while let Some(call) = Call::next().step("taking a request")? {
         // What is wrong with one call is that call's affair.
@@ -124,7 +124,7 @@ fn serve(builtin: fn(&Job) -> Answer, mut namespaces: Option<Namespaces>) -> Res
 }
 
 fn start(
-    builtin: fn(&Job) -> Answer,
+    builtin: fn(Job) -> Answer,
     namespaces: Option<&mut Namespaces>,
     call: &Call,
 ) -> Result<(), Fell> {
@@ -143,7 +143,7 @@ fn start(
 
 /// In the forked child: takes the three pipes for its own, and goes on as a child.
 fn life_of_child(
-    builtin: fn(&Job) -> Answer,
+    builtin: fn(Job) -> Answer,
     place: Option<Place<'_>>,
     call: &Call,
     header: &Header,

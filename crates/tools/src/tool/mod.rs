@@ -1,12 +1,15 @@
 //! The table of tools.
 
 mod edit_file;
+mod fetch_url;
 mod list_directory;
 mod read_file;
 pub(crate) mod run_command;
 mod search_files;
+mod search_web;
 mod write_file;
 
+use crate::online::Line;
 use crate::workspace::Workspace;
 use clawdbot_domain::Effect;
 use serde_json::{Map, Value};
@@ -28,6 +31,8 @@ pub(crate) struct Tool {
 pub(crate) enum Work {
     /// In the confined child, on the open workspace. What it returns, good or bad, goes to the model.
     Inside(Inside),
+    /// The same, with a line to the broker instead of a workspace.
+    Online(Online),
     /// A program, started by the sandbox.
     Command,
 }
@@ -35,14 +40,19 @@ pub(crate) enum Work {
 /// The work of a built-in tool.
 pub(crate) type Inside = fn(&Workspace<'_>, &Map<String, Value>) -> Result<String, String>;
 
+/// The work of a tool that reaches the network.
+pub(crate) type Online = fn(&mut Line, &Map<String, Value>) -> Result<String, String>;
+
 /// Every tool, in the order people see them.
-pub(crate) const ALL: [&Tool; 6] = [
+pub(crate) const ALL: [&Tool; 8] = [
     &read_file::TOOL,
     &list_directory::TOOL,
     &search_files::TOOL,
     &write_file::TOOL,
     &edit_file::TOOL,
     &run_command::TOOL,
+    &fetch_url::TOOL,
+    &search_web::TOOL,
 ];
 
 /// The most bytes of arguments, but for a tool that takes a whole file.
