@@ -145,12 +145,12 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     (
         "res-disk-fill-many",
         "any",
-        "bytes are bounded for each file; all together only by a quota or a mount option of the workspace",
+        "bytes are bounded for each file; all together they are looked at, and a burst between two looks passes",
     ),
     (
         "res-inodes",
         "any",
-        "the number of files is bounded by a quota or a mount option of the workspace only",
+        "files are counted while a command runs, and a burst between two looks passes",
     ),
     (
         "res-fork-bomb",
@@ -373,9 +373,9 @@ fn victim(root: &Path, uid: u32) -> (Child, BTreeMap<String, String>) {
     }
     let text = std::fs::read_to_string(fixture).unwrap();
     let values: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
-    let text = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => text,
-        other => other.to_string(),
+    let text = |value: serde_json::Value| {
+        let own = value.as_str().map(str::to_owned);
+        own.unwrap_or_else(|| value.to_string())
     };
     (
         child,

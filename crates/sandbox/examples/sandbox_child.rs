@@ -21,6 +21,10 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the signature is the sandbox's"
+)]
 fn builtin(job: Job) -> Answer {
     let words = String::from_utf8_lossy(&job.bytes).into_owned();
     let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
@@ -66,6 +70,8 @@ fn attack(words: &[String]) -> String {
         ["daemon", marker] => daemon(marker),
         ["forks", count, marker] => forks(count.parse().unwrap_or(0), marker),
         ["memory"] => memory(),
+        ["fill", folder] => fill(folder),
+        ["crumbs", folder] => crumbs(folder),
         other => format!("no attack {other:?}"),
     }
 }
@@ -205,6 +211,28 @@ fn forks(count: u32, marker: &str) -> String {
         }
     }
     format!("made {made}")
+}
+
+/// Files of 1 MiB, until it is stopped.
+fn fill(folder: &str) -> String {
+    let piece = vec![1_u8; 1 << 20];
+    for at in 0..200 {
+        if let Err(error) = std::fs::write(format!("{folder}/fill{at}"), &piece) {
+            return told(Err::<(), _>(error));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    "reached 200 MiB".to_owned()
+}
+
+/// Empty files, until it is stopped.
+fn crumbs(folder: &str) -> String {
+    for at in 0..1_000_000 {
+        if let Err(error) = std::fs::write(format!("{folder}/crumb{at}"), "") {
+            return told(Err::<(), _>(error));
+        }
+    }
+    "reached a million".to_owned()
 }
 
 fn memory() -> String {

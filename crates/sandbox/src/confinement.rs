@@ -117,6 +117,10 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Open descriptors of each process.
     pub descriptors: u64,
+    /// What a command may add to the workspace, bytes on disk; looked at while it runs.
+    pub added_bytes: u64,
+    /// The same in files and folders.
+    pub added_files: u64,
     /// Output kept, bytes; what comes after ends the call.
     pub output_bytes: usize,
 }
@@ -130,6 +134,9 @@ impl Limits {
         processes: 0,
         file_bytes: 16 << 20,
         descriptors: 64,
+        // A built-in tool writes one file; `file_bytes` bounds it.
+        added_bytes: 16 << 20,
+        added_files: 64,
         // A listing or page of 256 KiB and the notes round it.
         output_bytes: 320 << 10,
     };
@@ -142,6 +149,8 @@ impl Limits {
         processes: 64,
         file_bytes: 64 << 20,
         descriptors: 256,
+        added_bytes: 128 << 20,
+        added_files: 10_000,
         output_bytes: 256 << 10,
     };
 }

@@ -54,7 +54,22 @@ pub(crate) fn grants(
 ) -> io::Result<(Vec<Grant>, Vec<Link>)> {
     let mut links = Vec::new();
     let all = list(mode, home, need, &mut links)?;
-    Ok((all, links))
+    Ok((without_repeats(all), links))
+}
+
+/// What is granted by a folder above is not granted again: each rule costs every call some microseconds.
+fn without_repeats(mut all: Vec<Grant>) -> Vec<Grant> {
+    all.sort();
+    all.dedup();
+    let kept = all.clone();
+    all.retain(|grant| {
+        !kept.iter().any(|above| {
+            above.path != grant.path
+                && above.rights == grant.rights
+                && grant.path.starts_with(&above.path)
+        })
+    });
+    all
 }
 
 fn list(
@@ -181,6 +196,29 @@ mod tests {
         .unwrap();
         all.sort();
         assert_eq!(paths(&all), [root.join("a/sibling"), root.join("b")]);
+    }
+
+    #[test]
+    fn what_a_folder_above_grants_is_not_granted_again_but_more_is() {
+        let grant = |path: &str, rights| Grant {
+            path: path.into(),
+            rights,
+        };
+        let all = vec![
+            grant("/usr/bin", Rights::Read),
+            grant("/usr", Rights::Read),
+            grant("/usr/bin/ls", Rights::ReadExecute),
+            grant("/usrlocal", Rights::Read),
+        ];
+        let kept = without_repeats(all);
+        assert_eq!(
+            paths(&kept),
+            [
+                Path::new("/usr"),
+                Path::new("/usr/bin/ls"),
+                Path::new("/usrlocal")
+            ]
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::confinement::{Confinement, Profile};
 use crate::nursery::{Asked, Tier, take_pidfd};
+use crate::quota;
 use crate::report::Report;
 use crate::sandbox::Sandbox;
 use crate::wire::{self, Header};
@@ -98,6 +99,8 @@ pub enum Ended {
     TimedOut,
     /// It wrote more than is kept, and was ended.
     TooMuchOutput,
+    /// It added more to the workspace than it may, and was ended.
+    WorkspaceOutgrown,
 }
 
 /// What came of a call.
@@ -176,17 +179,27 @@ impl Sandbox {
             Profile::Command => wall + GRACE,
         };
         let mut output = Output::new(confinement.limits.output_bytes, extras.watch);
-        let talked = tokio::time::timeout(patience, pipes.talk(&frame, &mut output)).await;
+        let outgrown = async {
+            match confinement.profile {
+                Profile::Builtin => std::future::pending().await,
+                Profile::Command => {
+                    quota::outgrown(&confinement.workspace, confinement.limits).await;
+                }
+            }
+        };
+        let talked = tokio::select! {
+            talked = tokio::time::timeout(patience, pipes.talk(&frame, &mut output)) => {
+                talked.unwrap_or_else(|_| Ok(Report::TimedOut.line()))
+            }
+            () = outgrown => Ok(Report::WorkspaceOutgrown.line()),
+        };
         // Closing our end of its standard input ends the child and all it started (`child::lifeline`).
         drop(pipes);
         child.end().await.map_err(RunError::Start)?;
         let told = Told {
             output: output.kept,
             too_much: output.too_much,
-            said: match talked {
-                Err(_) => Report::TimedOut.line(),
-                Ok(said) => said.map_err(RunError::Start)?,
-            },
+            said: talked.map_err(RunError::Start)?,
         };
         told.finish()
     }
@@ -221,6 +234,7 @@ impl Told {
                 Some(Report::Exited { code }) => Ended::Exited(code),
                 Some(Report::Signalled { signal }) => Ended::Signalled(signal),
                 Some(Report::TimedOut) => Ended::TimedOut,
+                Some(Report::WorkspaceOutgrown) => Ended::WorkspaceOutgrown,
                 Some(other) => return Err(not_run(other)),
                 None => return Err(RunError::Died),
             }
@@ -240,6 +254,7 @@ fn not_run(report: Report) -> RunError {
         | Report::Exited { .. }
         | Report::Signalled { .. }
         | Report::TimedOut
+        | Report::WorkspaceOutgrown
         | Report::Canaries(_) => RunError::Died,
     }
 }

@@ -19,6 +19,7 @@ mod grants;
 mod launch;
 mod nursery;
 mod prove;
+mod quota;
 mod report;
 mod sandbox;
 mod seccomp;

@@ -305,7 +305,8 @@ fn listen(asked: Asked) -> Told {
             | Report::Done { .. }
             | Report::Exited { .. }
             | Report::Signalled { .. }
-            | Report::TimedOut,
+            | Report::TimedOut
+            | Report::WorkspaceOutgrown,
         )
         | None => Err("the child ended without an answer".to_owned()),
     }

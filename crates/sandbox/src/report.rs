@@ -17,6 +17,8 @@ pub(crate) enum Report {
     Signalled { signal: i32 },
     /// A command's time was up.
     TimedOut,
+    /// A command added too much to its workspace; said by the parent itself.
+    WorkspaceOutgrown,
     /// What became of each canary.
     Canaries(Vec<(String, String)>),
 }

@@ -3,7 +3,7 @@
 mod harness;
 
 use clawdbot_domain::SandboxMode;
-use clawdbot_sandbox::{CannotConfine, Ended, Extras, Limits, Need, Profile, RunError};
+use clawdbot_sandbox::{CannotConfine, CommandJob, Ended, Extras, Limits, Need, Profile, RunError};
 use harness::{House, SHUT, is, job};
 use std::time::Duration;
 
@@ -272,5 +272,142 @@ async fn a_command_without_permission_to_write_does_not() {
             .unwrap();
         let told = String::from_utf8_lossy(&finished.output);
         assert!(is(told.trim(), SHUT), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_fills_the_workspace_is_ended() {
+    for house in House::both(SandboxMode::Moderate) {
+        let workspace = house.path("home/workspace");
+        for attack in ["fill", "crumbs"] {
+            let attack = format!("{attack} {workspace}");
+            let limits = Limits {
+                added_bytes: 4 << 20,
+                added_files: 500,
+                ..Limits::COMMAND
+            };
+            let finished = house.command_within(limits, &attack).await.unwrap();
+            assert_eq!(finished.ended, Ended::WorkspaceOutgrown, "{attack}");
+            assert!(is_still(&format!("{workspace}/crumb0")).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn output_is_seen_while_it_is_written_and_no_more_than_is_kept() {
+    for house in House::both(SandboxMode::Moderate) {
+        let mut pieces = Vec::new();
+        let mut watch = |piece: &[u8]| pieces.push(piece.len());
+        let extras = Extras {
+            watch: Some(&mut watch),
+            line: None,
+        };
+        let confinement = house.confine(Profile::Command, true);
+        let job = job("flood");
+        let finished = house
+            .sandbox
+            .run_command(&confinement, &job, extras)
+            .await
+            .unwrap();
+        assert!(pieces.len() > 1, "it came in pieces: {pieces:?}");
+        assert_eq!(pieces.iter().sum::<usize>(), finished.output.len());
+    }
+}
+
+#[tokio::test]
+async fn a_zygote_that_was_killed_is_replaced_by_one_that_confines_as_much() {
+    for house in House::both(SandboxMode::Moderate) {
+        let before = house.command("status").await;
+        for pid in zygotes() {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(
+            house.command("status").await,
+            before,
+            "{}",
+            house.sandbox.tier()
+        );
+        assert_eq!(house.command("udp").await, EPERM);
+    }
+}
+
+/// The zygotes of this test, by their program, their argument and the name of their group.
+fn zygotes() -> Vec<i32> {
+    let group = rustix::process::getpgrp().as_raw_nonzero().to_string();
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let ours = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let is_zygote = line.split(|b| *b == 0).nth(1) == Some(b"__tool");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after_name = stat.rsplit(") ").next().unwrap_or("");
+        let of = after_name.split(' ').nth(2).map(str::to_owned);
+        is_zygote && of == Some(group.clone())
+    };
+    pids.filter(ours).collect()
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_program_or_a_workspace_is_said_and_nothing_runs() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for house in House::both(SandboxMode::Moderate) {
+        // Another architecture's program, one whose interpreter is missing, one that is no program.
+        let folder = tempfile::tempdir().unwrap();
+        let mut foreign = std::fs::read("/bin/true").unwrap();
+        foreign[18] ^= 0xb7;
+        for (name, content) in [
+            ("foreign", foreign.as_slice()),
+            ("script", b"#!/nonexistent/interpreter\n"),
+            ("nonsense", b"no program\n"),
+        ] {
+            let path = folder
+                .path()
+                .join(name)
+                .canonicalize()
+                .unwrap_or(folder.path().join(name));
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let workspace = house.root.path().join("home/workspace");
+            let need = Need {
+                profile: Profile::Command,
+                workspace: &workspace,
+                write: true,
+                programs: std::slice::from_ref(&path),
+            };
+            let confinement = house.sandbox.confine(&need).unwrap();
+            let job = CommandJob::new(&path, vec![name.to_owned()], None).unwrap();
+            let run = house
+                .sandbox
+                .run_command(&confinement, &job, Extras::default());
+            let refused = run.await;
+            assert!(
+                matches!(refused, Err(RunError::NotStarted(_))),
+                "{name}: {refused:?}"
+            );
+            // And one that vanishes between decision and start.
+            std::fs::remove_file(&path).unwrap();
+            let run = house
+                .sandbox
+                .run_command(&confinement, &job, Extras::default());
+            assert!(run.await.is_err(), "{name}");
+        }
+        let confinement = house.confine(Profile::Command, true);
+        std::fs::remove_dir_all(house.path("home/workspace")).unwrap();
+        let gone = house
+            .sandbox
+            .run_command(&confinement, &job("env"), Extras::default())
+            .await;
+        assert!(
+            matches!(gone, Err(RunError::NotConfined { .. })),
+            "{gone:?}"
+        );
+        std::fs::create_dir(house.path("home/workspace")).unwrap();
+        let again = house.command("env").await;
+        assert!(
+            again.contains("PATH"),
+            "a new folder of that name is a workspace again: {again}"
+        );
     }
 }

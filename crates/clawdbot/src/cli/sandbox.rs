@@ -188,6 +188,10 @@ fn run_by_hand(home: &Home, settings: &Settings, args: RunArgs) -> CliResult {
             note!("ended: its time was up");
             124
         }
+        Ended::WorkspaceOutgrown => {
+            note!("ended: it added more to the workspace than a command may");
+            125
+        }
         Ended::TooMuchOutput => {
             note!("ended: more than {} bytes of output", finished.output.len());
             125

@@ -4,9 +4,10 @@ use super::{Fell, Step};
 use crate::confinement::{Confinement, Grant, Network, Rights};
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath,
-    PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
+    RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
     RulesetError, RulesetStatus, Scope,
 };
+use rustix::fs::{Mode, OFlags};
 
 /// The version that brought the signal and abstract-socket scopes (Linux 6.12).
 const NEEDED: ABI = ABI::V6;
@@ -58,11 +59,13 @@ fn add(rules: RulesetCreated, grant: &Grant) -> Result<RulesetCreated, Fell> {
         step: "landlock",
         why: format!("{}: {why}", grant.path.display()),
     };
-    if !grant.path.exists() {
+    let opened = match rustix::fs::open(&grant.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    {
+        Ok(opened) => opened,
         // Gone since it was listed; what is not there needs no grant, and without one it stays shut.
-        return Ok(rules);
-    }
-    let opened = PathFd::new(&grant.path).map_err(|error| said(error.to_string()))?;
+        Err(rustix::io::Errno::NOENT) => return Ok(rules),
+        Err(error) => return Err(said(error.to_string())),
+    };
     let kind = rustix::fs::fstat(&opened).map_err(|error| said(error.to_string()))?;
     let is_folder = rustix::fs::FileType::from_raw_mode(kind.st_mode).is_dir();
     let mut access = access(grant.rights);

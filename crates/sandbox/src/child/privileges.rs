@@ -17,10 +17,7 @@ use std::io;
 /// The user id stays. Uid 0 without capabilities still owns root's files, so what confines a
 /// root-started gateway's tools is Landlock; another uid could not work in a workspace that root owns.
 pub(crate) fn give_up() -> Result<(), Fell> {
-    let held = capabilities(None).step("reading capabilities")?.effective;
-    if held.contains(CapabilitySet::SETPCAP) {
-        empty_bounding_set().step("emptying the capability bounding set")?;
-    }
+    empty_bounding_set().step("emptying the capability bounding set")?;
     clear_ambient_capability_set().step("clearing ambient capabilities")?;
     let none = CapabilitySets {
         effective: CapabilitySet::empty(),
@@ -31,6 +28,9 @@ pub(crate) fn give_up() -> Result<(), Fell> {
     set_no_new_privs(true).step("no_new_privs")?;
     given_up().step("looking whether privileges are gone")
 }
+
+/// The capability that an emptied set is told by.
+const CAP_SYS_ADMIN: u32 = 21;
 
 /// Leaves all supplementary groups, where that is allowed: an ordinary user keeps those it was given.
 pub(crate) fn leave_groups() -> Result<(), Fell> {
@@ -55,7 +55,25 @@ pub(crate) fn given_up() -> io::Result<()> {
     }
 }
 
-fn empty_bounding_set() -> io::Result<()> {
+/// Empties the bounding set, where that is allowed. Once it is empty, asking for one of it is all there is
+/// to do: a zygote does the work for all its children, but for those that get a user namespace of their own.
+pub(crate) fn empty_bounding_set() -> io::Result<()> {
+    let may = capabilities(None)?
+        .effective
+        .contains(CapabilitySet::SETPCAP);
+    // SAFETY: no memory is involved; the answer is 1 when the capability is in the set.
+    let full = unsafe {
+        libc::prctl(
+            libc::PR_CAPBSET_READ,
+            libc::c_ulong::from(CAP_SYS_ADMIN),
+            0,
+            0,
+            0,
+        )
+    };
+    if !may || full != 1 {
+        return Ok(());
+    }
     // By number, because kernels know capabilities that this program does not.
     for number in 0..64 {
         // SAFETY: no memory is involved; the call takes one capability from this thread.

@@ -112,6 +112,7 @@ fn in_namespaces(builtin: fn(Job) -> Answer) -> Tried {
 
 /// Forks one child a request, until the gateway's end of the socket closes.
 fn serve(builtin: fn(Job) -> Answer, mut namespaces: Option<Namespaces>) -> Result<(), Fell> {
+    child::empty_bounding_set().step("emptying the capability bounding set")?;
     process::not_dumpable().step("hiding its memory")?;
     while let Some(call) = Call::next().step("taking a request")? {
         // What is wrong with one call is that call's affair.
