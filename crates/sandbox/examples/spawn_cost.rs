@@ -238,9 +238,9 @@ async fn futures_join<F: Future<Output = Duration>>(all: impl Iterator<Item = F>
 
 fn print(name: &str, all: &mut [Duration]) {
     all.sort();
-    let at = |part: f64| {
-        let index = ((all.len() - 1) as f64 * part).round();
-        all.get(index as usize).map_or(0, Duration::as_micros)
+    let at = |part: usize| {
+        let index = (all.len() - 1) * part / 100;
+        all.get(index).map_or(0, Duration::as_micros)
     };
-    println!("{name:<20} {:>8} µs median {:>8} µs p99", at(0.5), at(0.99));
+    println!("{name:<20} {:>8} µs median {:>8} µs p99", at(50), at(99));
 }

@@ -1,5 +1,11 @@
 //! The tools that reach the network, from call to record, against real servers on loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail as loudly as tests"
+)]
+
 mod house;
 
 use clawdbot_domain::SandboxMode;
@@ -22,7 +28,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
-        let sees = Arc::clone(&seen);
+        let remembers = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -36,7 +42,7 @@ impl Server {
                 }
                 let request = String::from_utf8_lossy(&text[..length]).into_owned();
                 let line = request.lines().next().unwrap_or("").to_owned();
-                sees.lock().unwrap().push(request);
+                remembers.lock().unwrap().push(request);
                 let _ = stream.write_all(&answer(&line));
             }
         });
