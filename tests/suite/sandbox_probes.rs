@@ -11,8 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// An ordinary user that exists on no machine.
-const ORDINARY: u32 = 31_337;
+/// An ordinary user that exists on no machine. Who is not root tries as himself instead.
+const NOBODY: u32 = 31_337;
 /// How long a confined probe may take, seconds; what waits for ever is cut here.
 const SECONDS: &str = "3";
 /// Programs that a lenient operator might allow. More than anyone should: here the kernel must hold.
@@ -103,34 +103,60 @@ fn probes() -> Vec<Probe> {
     lines.collect()
 }
 
+/// Who somebody is.
+#[derive(Debug, Clone, Copy)]
+struct Who {
+    uid: u32,
+    gid: u32,
+}
+
+impl Who {
+    fn ordinary() -> Self {
+        if is_root() {
+            return Self {
+                uid: NOBODY,
+                gid: NOBODY,
+            };
+        }
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Who runs a probe, and where it must be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     name: &'static str,
-    uid: u32,
+    root: bool,
     /// None: unconfined.
     tier: Option<&'static str>,
 }
 
 const UNCONFINED: Place = Place {
     name: "unconfined",
-    uid: ORDINARY,
+    root: false,
     tier: None,
 };
 const PLACES: [Place; 3] = [
     Place {
         name: "user, T1",
-        uid: ORDINARY,
+        root: false,
         tier: Some("T1"),
     },
     Place {
         name: "user, T3",
-        uid: ORDINARY,
+        root: false,
         tier: Some("T3"),
     },
     Place {
         name: "root, T1",
-        uid: 0,
+        root: true,
         tier: Some("T1"),
     },
 ];
@@ -178,19 +204,19 @@ fn is_exposed(id: &str, place: &str) -> bool {
 /// A folder of things to reach, their victim, a workspace and a gateway's home, for one user.
 struct House {
     root: tempfile::TempDir,
-    uid: u32,
+    who: Who,
     victim: Child,
     environment: BTreeMap<String, String>,
 }
 
 impl House {
-    fn new(uid: u32) -> Self {
+    fn new(who: Who) -> Self {
         let root = tempfile::tempdir().unwrap();
         let path = root.path();
-        lay_out(path, uid);
+        lay_out(path, who);
         std::fs::copy(testkit::binary::clawdbot(), path.join("clawdbot")).unwrap();
         compile(path);
-        let owner = format!("{uid}:{uid}");
+        let owner = format!("{}:{}", who.uid, who.gid);
         let mut chown = Command::new("chown");
         assert!(
             chown
@@ -201,10 +227,10 @@ impl House {
                 .success()
         );
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let (victim, environment) = victim(path, uid);
+        let (victim, environment) = victim(path, who);
         Self {
             root,
-            uid,
+            who,
             victim,
             environment,
         }
@@ -217,7 +243,7 @@ impl House {
     /// A probe that killed it must not make the next ones fail for the wrong reason.
     fn keep_victim(&mut self) {
         if self.victim.try_wait().unwrap().is_some() {
-            (self.victim, self.environment) = victim(self.root.path(), self.uid);
+            (self.victim, self.environment) = victim(self.root.path(), self.who);
         }
     }
 
@@ -246,7 +272,7 @@ impl House {
     }
 
     fn run(&self, probe: &Probe, place: Place) -> Said {
-        lay_out(self.root.path(), self.uid);
+        lay_out(self.root.path(), self.who);
         let argv = self.argv(probe);
         let mut command = match place.tier {
             None => Command::new(&argv[0]),
@@ -268,7 +294,7 @@ impl House {
             } else {
                 BTreeMap::new()
             });
-        let output = finish(command.uid(self.uid).gid(self.uid));
+        let output = finish(command.uid(self.who.uid).gid(self.who.gid));
         Said::of(&output)
     }
 
@@ -289,7 +315,9 @@ impl House {
     fn proposed(&self, probe: &Probe) -> Option<i32> {
         let mut command = self.sandboxed(&["ls", "cat", "grep"], "T1");
         command.arg("--").args(self.argv(probe));
-        finish(command.uid(self.uid).gid(self.uid)).status.code()
+        finish(command.uid(self.who.uid).gid(self.who.gid))
+            .status
+            .code()
     }
 }
 
@@ -302,7 +330,7 @@ impl Drop for House {
 }
 
 /// The prey and the workspace as they were: what one run did must not make the next one look good or bad.
-fn lay_out(root: &Path, uid: u32) {
+fn lay_out(root: &Path, who: Who) {
     let _ = std::fs::remove_dir_all(root.join("home/workspace"));
     let _ = std::fs::remove_dir_all(root.join("prey/outside"));
     for folder in [
@@ -316,7 +344,7 @@ fn lay_out(root: &Path, uid: u32) {
     ] {
         let folder = root.join(folder);
         let _ = std::fs::create_dir(&folder);
-        std::os::unix::fs::chown(&folder, Some(uid), Some(uid)).unwrap();
+        std::os::unix::fs::chown(&folder, Some(who.uid), Some(who.gid)).unwrap();
     }
     for (file, text) in [
         ("prey/home/.ssh/id_rsa", "CANARY-7f3a91\n"),
@@ -329,7 +357,7 @@ fn lay_out(root: &Path, uid: u32) {
     ] {
         let file = root.join(file);
         std::fs::write(&file, text).unwrap();
-        std::os::unix::fs::chown(&file, Some(uid), Some(uid)).unwrap();
+        std::os::unix::fs::chown(&file, Some(who.uid), Some(who.gid)).unwrap();
     }
 }
 
@@ -347,7 +375,7 @@ fn compile(folder: &Path) {
     }
 }
 
-fn victim(root: &Path, uid: u32) -> (Child, BTreeMap<String, String>) {
+fn victim(root: &Path, who: Who) -> (Child, BTreeMap<String, String>) {
     let prey = root.join("prey");
     let fixture = prey.join("fixture.json");
     for stale in ["fixture.json", "svc.sock", "dg.sock"] {
@@ -361,8 +389,8 @@ fn victim(root: &Path, uid: u32) -> (Child, BTreeMap<String, String>) {
         .arg(&prey)
         .env("SECRET", "CANARY-7f3a91-env");
     let child = command
-        .uid(uid)
-        .gid(uid)
+        .uid(who.uid)
+        .gid(who.gid)
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
@@ -441,7 +469,7 @@ struct Row {
     validated: bool,
 }
 
-fn judge(probe: &Probe, user: &mut House, root: &mut House) -> Row {
+fn judge(probe: &Probe, user: &mut House, mut root: Option<&mut House>) -> Row {
     let mut wrong = Vec::new();
     let tries = probe.alone == "yes";
     let alone = if tries {
@@ -454,10 +482,11 @@ fn judge(probe: &Probe, user: &mut House, root: &mut House) -> Row {
     let mut line = format!("{:<28} {first:<10}", probe.id);
     let mut reached = 0;
     for place in PLACES {
-        let house = if place.uid == 0 {
-            &mut *root
-        } else {
-            &mut *user
+        let house = match (place.root, root.as_deref_mut()) {
+            (false, _) => &mut *user,
+            (true, Some(root)) => root,
+            // Only root can try as root.
+            (true, None) => continue,
         };
         house.keep_victim();
         let expected = match place.tier {
@@ -513,10 +542,6 @@ fn judge(probe: &Probe, user: &mut House, root: &mut House) -> Row {
 
 #[test]
 fn no_probe_reaches_what_it_must_not_beyond_the_listed_exposures() {
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "run as root: probes run as other users too"
-    );
     // A descriptor as a careless parent would leave it.
     let leaked = std::fs::File::open("/etc/hostname").unwrap();
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
@@ -526,14 +551,15 @@ fn no_probe_reaches_what_it_must_not_beyond_the_listed_exposures() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let (mut user, mut root) = (House::new(ORDINARY), House::new(0));
+                let mut user = House::new(Who::ordinary());
+                let mut root = is_root().then(|| House::new(Who { uid: 0, gid: 0 }));
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(probe) = probes.get(at) else { break };
-                    let row = judge(probe, &mut user, &mut root);
+                    let row = judge(probe, &mut user, root.as_mut());
                     rows.lock().unwrap().insert(at, row);
                 }
-                for house in [&user, &root] {
+                for house in root.iter().chain([&user]) {
                     left_behind(house);
                 }
             });

@@ -48,7 +48,7 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         tokens: Arc::clone(&keepers.tokens),
         edge: edge_rules(settings),
         ready: ready(keepers.clone()),
-        posture: posture(settings),
+        posture: posture(settings, &keepers.sandbox),
     })
 }
 
@@ -262,7 +262,7 @@ fn ready(keepers: Keepers) -> Box<dyn Fn() -> Vec<Ready> + Send + Sync> {
 }
 
 /// What people ask first: one line a setting.
-fn posture(settings: &Settings) -> Vec<(&'static str, String)> {
+fn posture(settings: &Settings, proven: &Sandbox) -> Vec<(&'static str, String)> {
     let gateway = &settings.gateway;
     let list = |names: Vec<&str>| {
         if names.is_empty() {
@@ -287,7 +287,7 @@ fn posture(settings: &Settings) -> Vec<(&'static str, String)> {
         (
             "sandbox",
             if gateway.sandbox.enabled {
-                gateway.sandbox.mode.to_string()
+                format!("{}, tier {}", gateway.sandbox.mode, proven.tier())
             } else {
                 "OFF".into()
             },

@@ -33,4 +33,5 @@ pub use catalogue::Catalogue;
 pub use child::child_main;
 pub use schema::BadCall;
 pub use tool::run_command::{CommandRefused, Prepared, prepare as prepare_command};
+pub use tool::traps::trap;
 pub use toolbox::{ToolOutcome, Toolbox};

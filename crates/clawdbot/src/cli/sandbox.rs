@@ -6,12 +6,12 @@ use crate::home::Home;
 use crate::{note, say, wire};
 use clap::{Args, Subcommand};
 use clawdbot_config::Settings;
-use clawdbot_domain::SandboxMode;
+use clawdbot_domain::{Effect, SandboxMode, ToolSpec};
 use clawdbot_sandbox::{
-    Ended, Extras, Finished, Launcher, Limits, Need, Profile, RunError, Sandbox, SandboxSettings,
-    Tier, Zygote,
+    Ended, Extras, Finished, Launcher, Limits, Need, Network, Profile, RunError, Sandbox,
+    SandboxSettings, Tier, Zygote,
 };
-use clawdbot_tools::{Catalogue, Prepared, prepare_command};
+use clawdbot_tools::{Catalogue, Prepared, prepare_command, trap};
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -125,32 +125,79 @@ fn test(settings: SandboxSettings, as_json: bool) -> CliResult {
 }
 
 fn explain(home: &Home, settings: &Settings) -> CliResult {
+    home.create()
+        .map_err(|e| Failure::new(Exit::CannotCreate, e))?;
     let sandbox = prove(wire::sandbox_settings(home, settings))?;
+    let listed = &settings.gateway.sandbox.allowed_commands;
+    say!("mode {}, tier {}", sandbox.mode(), sandbox.tier());
     say!("layers: {}", sandbox.layers().join(", "));
-    let workspace = home.workspace();
+    let programs = allowed_programs(sandbox.mode(), listed, home);
     for spec in Catalogue::default().specs().iter() {
-        let need = Need {
-            profile: match spec.effect {
-                clawdbot_domain::Effect::Execute => Profile::Command,
-                clawdbot_domain::Effect::Read
-                | clawdbot_domain::Effect::Write
-                | clawdbot_domain::Effect::Network => Profile::Builtin,
-            },
-            workspace: &workspace,
-            write: spec.effect.changes_state(),
-            programs: &[],
-        };
-        say!("{} ({}):", spec.name, spec.effect);
-        match sandbox.confine(&need) {
-            Ok(confinement) => {
-                for line in confinement.reach() {
-                    say!("  {line}");
-                }
-            }
-            Err(why) => say!("  nothing: {why}"),
+        explain_tool(&sandbox, spec, home, &programs);
+        match spec.effect {
+            Effect::Network => say!(
+                "  network: through the broker, public addresses of {}",
+                settings.gateway.sandbox.allowed_hosts.join(", ")
+            ),
+            Effect::Execute => explain_commands(listed),
+            Effect::Read | Effect::Write => {}
         }
     }
     Ok(Exit::Done)
+}
+
+/// The programs of the list that are here, as the kernel will be told.
+fn allowed_programs(mode: SandboxMode, listed: &[String], home: &Home) -> Vec<PathBuf> {
+    let prepared = listed.iter().filter_map(|name| {
+        prepare_command(mode, listed, &home.workspace(), vec![name.clone()], None).ok()
+    });
+    let mut programs: Vec<_> = prepared.flat_map(|prepared| prepared.programs).collect();
+    programs.sort();
+    programs.dedup();
+    programs
+}
+
+fn explain_tool(sandbox: &Sandbox, spec: &ToolSpec, home: &Home, programs: &[PathBuf]) {
+    let workspace = home.workspace();
+    let need = Need {
+        profile: match spec.effect {
+            Effect::Execute => Profile::Command,
+            Effect::Read | Effect::Write | Effect::Network => Profile::Builtin,
+        },
+        workspace: &workspace,
+        write: matches!(spec.effect, Effect::Write | Effect::Execute),
+        programs,
+    };
+    say!("{} ({}):", spec.name, spec.effect);
+    let confinement = match sandbox.confine(&need) {
+        Ok(confinement) => confinement,
+        Err(why) => {
+            say!("  nothing: {why}");
+            return;
+        }
+    };
+    for line in confinement.reach() {
+        say!("  {line}");
+    }
+    let limits = confinement.limits();
+    say!(
+        "  at most {} s, {} MiB of memory a process, {} processes, {} KiB of output",
+        limits.wall_ms / 1000,
+        limits.memory_bytes >> 20,
+        limits.processes.max(1),
+        limits.output_bytes >> 10
+    );
+    if confinement.network() == Network::Inherited {
+        say!("  network: as the gateway");
+    }
+}
+
+fn explain_commands(listed: &[String]) {
+    for name in listed {
+        if let Some(what) = trap(name) {
+            say!("  warning: {name} {what}, inside this confinement");
+        }
+    }
 }
 
 fn run_by_hand(home: &Home, settings: &Settings, args: RunArgs) -> CliResult {

@@ -7,6 +7,7 @@ mod read_file;
 pub(crate) mod run_command;
 mod search_files;
 mod search_web;
+pub(crate) mod traps;
 mod write_file;
 
 use crate::online::Line;
