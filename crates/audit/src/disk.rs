@@ -57,6 +57,79 @@ pub(crate) fn create(path: &Path) -> Result<File, AuditError> {
     }
 }
 
+/// Puts a whole file in the place of another at once; `durable` also across a power cut. Without that
+/// a power cut may leave an empty file.
+pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool) -> Done {
+    let new = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    #[cfg(test)]
+    fault::point().map_err(AuditError::io("create", &new))?;
+    let file = options.open(&new).map_err(AuditError::io("create", &new))?;
+    append(&file, &new, bytes)?;
+    if durable {
+        sync(&file, &new)?;
+    }
+    #[cfg(test)]
+    fault::point().map_err(AuditError::io("replace", path))?;
+    std::fs::rename(&new, path).map_err(AuditError::io("replace", path))?;
+    match path.parent() {
+        Some(parent) if durable => sync_folder(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a file to append to it; makes it if it is missing.
+pub(crate) fn open_or_create(path: &Path) -> Result<File, AuditError> {
+    #[cfg(test)]
+    fault::point().map_err(AuditError::io("open", path))?;
+    let mut options = OpenOptions::new();
+    options.append(true).read(true).create(true).mode(0o600);
+    options.open(path).map_err(AuditError::io("open", path))
+}
+
+/// Overwrites one place of a file.
+pub(crate) fn write_at(file: &File, path: &Path, bytes: &[u8], at: u64) -> Done {
+    use std::os::unix::fs::FileExt as _;
+    #[cfg(test)]
+    if let Err(error) = fault::point() {
+        let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+        let _ = file.write_all_at(half, at);
+        return Err(AuditError::io("write to", path)(error));
+    }
+    file.write_all_at(bytes, at)
+        .map_err(AuditError::io("write to", path))
+}
+
+/// Makes everything of the file system durable: what was written without waiting, before something is
+/// removed that it could be made from again.
+pub(crate) fn sync_all(folder: &Path) -> Done {
+    #[cfg(test)]
+    fault::point().map_err(AuditError::io("flush", folder))?;
+    let open = File::open(folder).map_err(AuditError::io("open", folder))?;
+    rustix::fs::syncfs(&open).map_err(|error| AuditError::io("flush", folder)(error.into()))
+}
+
+/// Sets aside that much disk under a name. Fails when the disk is too full for it.
+pub(crate) fn reserve(path: &Path, bytes: u64) -> Done {
+    #[cfg(test)]
+    fault::point().map_err(AuditError::io("reserve", path))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options
+        .open(path)
+        .map_err(AuditError::io("reserve", path))?;
+    let flags = rustix::fs::FallocateFlags::empty();
+    match rustix::fs::fallocate(&file, flags, 0, bytes) {
+        // Some file systems cannot; then there is no reserve, and that is all.
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        Err(error) => {
+            let _ = std::fs::remove_file(path);
+            Err(AuditError::io("reserve", path)(error.into()))
+        }
+    }
+}
+
 /// Opens an existing file to append to it and to read it.
 pub(crate) fn open_append(path: &Path) -> Result<File, AuditError> {
     let mut options = OpenOptions::new();

@@ -29,6 +29,46 @@ pub enum AuditError {
         /// What is wrong with it.
         fault: Fault,
     },
+    /// There are records but no keys: an older version wrote them, or the keys were removed.
+    #[error(
+        "the audit log in {} has records but no `epochs`, the public keys it was signed with: it was \
+         written by an older version, or somebody removed them; move the folder away to start a new log",
+        folder.display()
+    )]
+    Unsigned {
+        /// The folder of the log.
+        folder: PathBuf,
+    },
+    /// A key, a checkpoint or a register is not what it should be.
+    #[error("{} cannot be used: {why}; put it back, or move the folder of the log away to start a new log", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A public key was not signed for by the one before it.
+    #[error("epoch {epoch} in {} does not follow from the one before it; look with `clawdbot audit verify`", path.display())]
+    Epoch {
+        /// The file.
+        path: PathBuf,
+        /// Which one.
+        epoch: u64,
+    },
+    /// The register knows of a longer or another log.
+    #[error(
+        "the log was rolled back: it has {records} records and the register {} knows of {known}; \
+         find the missing records, or empty the register to accept the loss",
+        register.display()
+    )]
+    RolledBack {
+        /// Records there are.
+        records: u64,
+        /// Records there were.
+        known: u64,
+        /// The register.
+        register: PathBuf,
+    },
 }
 
 impl AuditError {
@@ -44,6 +84,11 @@ impl AuditError {
         }
     }
 
+    pub(crate) fn key(path: &Path, why: &'static str) -> Self {
+        let path = path.to_owned();
+        Self::Key { path, why }
+    }
+
     /// True when the disk (or its quota) is full.
     pub fn is_full(&self) -> bool {
         match self {
@@ -51,7 +96,11 @@ impl AuditError {
                 source.kind(),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
             ),
-            Self::Corrupt { .. } => false,
+            Self::Corrupt { .. }
+            | Self::Unsigned { .. }
+            | Self::Key { .. }
+            | Self::Epoch { .. }
+            | Self::RolledBack { .. } => false,
         }
     }
 }
@@ -80,6 +129,9 @@ pub enum Fault {
         /// The first record that is there.
         first: u64,
     },
+    /// The records do not give the root that was signed.
+    #[error("the records do not give the root that was signed: one of them was rewritten")]
+    Unsigned,
     /// The log is shorter than it was a moment ago.
     #[error("records that were written are gone")]
     Shrunk,

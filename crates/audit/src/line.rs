@@ -7,6 +7,7 @@
 use crate::error::Fault;
 use crate::redact::Redactor;
 use crate::text::LogText;
+use crate::tree::Hash;
 use clawdbot_domain::{Event, Level, Outcome, UnixTime, Who};
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -19,6 +20,16 @@ pub(crate) type HexHash = [u8; 64];
 
 /// `prev` of the first record.
 pub(crate) const NO_RECORD: HexHash = [b'0'; 64];
+
+/// The wall clock, and nanoseconds since boot.
+pub(crate) fn clocks() -> (UnixTime, u64) {
+    let mono = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let nanos = mono
+        .tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(mono.tv_nsec);
+    (UnixTime::now(), u64::try_from(nanos).unwrap_or(0))
+}
 
 /// What is to be written; the writer adds the index and the hashes.
 #[derive(Debug)]
@@ -37,14 +48,10 @@ pub(crate) struct Entry {
 impl Entry {
     /// Stamps what is to be written with the time.
     pub(crate) fn now(who: Who, outcome: Outcome, event: Event, begin: Option<u64>) -> Self {
-        let mono = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let nanos = mono
-            .tv_sec
-            .saturating_mul(1_000_000_000)
-            .saturating_add(mono.tv_nsec);
+        let (at, mono) = clocks();
         Self {
-            at: UnixTime::now(),
-            mono: u64::try_from(nanos).unwrap_or(0),
+            at,
+            mono,
             who,
             outcome,
             event,
@@ -96,6 +103,20 @@ impl Tip {
         }
         self.follow(parts.index, parts.hash);
         Ok(())
+    }
+
+    /// The leaf hash of the newest record.
+    pub(crate) fn leaf(&self) -> Hash {
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => digit - b'0',
+            _ => digit.wrapping_sub(b'a' - 10),
+        };
+        let mut leaf = [0; 32];
+        for (byte, pair) in leaf.iter_mut().zip(self.prev.as_chunks::<2>().0) {
+            let [high, low] = *pair;
+            *byte = value(high) << 4 | value(low) & 0xf;
+        }
+        leaf
     }
 
     fn follow(&mut self, index: u64, hash: &[u8]) {

@@ -9,20 +9,29 @@ use crate::disk;
 use crate::error::{AuditError, Fault};
 use crate::line::{Entry, LineWriter, MAX_LINE, Tip};
 use crate::redact::Redactor;
+use crate::seal::{Places, Seal};
 use crate::segment::{self, Extent, Segment};
 use crate::settings::AuditSettings;
 use crate::torn;
+use crate::tree::Hash;
 use clawdbot_domain::Event;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Set aside for the record that says that the disk is full.
+const RESERVE: &str = ".reserve";
+/// So many bytes.
+const RESERVED: u64 = 1 << 20;
 
 /// How large segments grow and how many stay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) segment_bytes: u64,
     pub(crate) segments: u32,
+    pub(crate) min_age: Duration,
 }
 
 impl Limits {
@@ -30,6 +39,7 @@ impl Limits {
         Self {
             segment_bytes: settings.max_segment_bytes,
             segments: settings.max_segments,
+            min_age: settings.min_age,
         }
     }
 }
@@ -59,12 +69,17 @@ pub(crate) struct Log {
     pruned: Vec<Segment>,
     lines: LineWriter,
     buffer: Vec<u8>,
+    places: Places,
+    /// Set from `open` on.
+    seal: Option<Seal>,
+    /// The reserve was spent to write that the disk is full.
+    spent: bool,
 }
 
 impl Log {
     /// Opens the log of a folder, made if it is missing, and checks the newest segment. A line that a
     /// crash cut short is set aside.
-    pub(crate) fn open(folder: &Path) -> Result<Self, AuditError> {
+    pub(crate) fn open(folder: &Path, places: &Places) -> Result<Self, AuditError> {
         disk::make_folder(folder)?;
         let path = folder.join(".lock");
         let mut options = OpenOptions::new();
@@ -81,8 +96,14 @@ impl Log {
             pruned: Vec::new(),
             lines: LineWriter::new(),
             buffer: Vec::with_capacity(64 * 1024),
+            places: places.clone(),
+            seal: None,
+            spent: false,
         };
         log.locked(Self::load)?;
+        if let Err(error) = disk::reserve(&log.folder.join(RESERVE), RESERVED) {
+            tracing::warn!(%error, "error: nothing is reserved for the record that the disk is full");
+        }
         Ok(log)
     }
 
@@ -100,14 +121,75 @@ impl Log {
         redactor: &Redactor,
     ) -> Result<usize, AuditError> {
         self.locked(|log| {
+            log.restore_reserve()?;
             log.cut_leftovers()?;
             log.catch_up()?;
-            let taken = log.append_locked(entries, limits, redactor);
-            if taken.is_err() {
-                log.take_back();
+            let taken = log.append_or_take_back(entries, limits, redactor);
+            match &taken {
+                Err(error) if error.is_full() => log.spend_reserve(error, limits, redactor),
+                _ => {}
             }
             taken
         })
+    }
+
+    fn append_or_take_back(
+        &mut self,
+        entries: &mut [Entry],
+        limits: Limits,
+        redactor: &Redactor,
+    ) -> Result<usize, AuditError> {
+        let taken = self.append_locked(entries, limits, redactor);
+        if taken.is_err() {
+            self.take_back();
+        }
+        taken
+    }
+
+    /// The disk is full: what was set aside for it holds the record that says so.
+    fn spend_reserve(&mut self, error: &AuditError, limits: Limits, redactor: &Redactor) {
+        if self.spent {
+            return;
+        }
+        if disk::remove(&self.folder.join(RESERVE)).is_err() {
+            // There was none: the disk was too full for it from the start.
+            return;
+        }
+        self.spent = true;
+        let cause = error.to_string();
+        self.own.push(Event::AuditFull { cause });
+        if let Err(error) = self.append_or_take_back(&mut [], limits, redactor) {
+            tracing::error!(%error, "security: not even the reserve could hold a record");
+        }
+    }
+
+    /// Nothing is taken in before the reserve is back: its own megabyte is not space that came free.
+    fn restore_reserve(&mut self) -> Result<(), AuditError> {
+        if self.spent {
+            disk::reserve(&self.folder.join(RESERVE), RESERVED)?;
+            self.spent = false;
+        }
+        Ok(())
+    }
+
+    /// How long until a checkpoint is due; `None` while nothing is new.
+    pub(crate) fn due_in(&self) -> Option<Duration> {
+        self.seal.as_ref().and_then(Seal::due_in)
+    }
+
+    /// Signs what there is.
+    pub(crate) fn publish(&mut self, last: bool) -> Result<(), AuditError> {
+        self.locked(|log| {
+            log.catch_up()?;
+            log.publish_locked(last)
+        })
+    }
+
+    fn publish_locked(&mut self, last: bool) -> Result<(), AuditError> {
+        match &mut self.seal {
+            Some(seal) => seal.publish(last),
+            None => Ok(()),
+        }
     }
 
     /// True when there is something to write that is known in memory only, such as a recovery.
@@ -133,8 +215,9 @@ impl Log {
     fn load(&mut self) -> Result<(), AuditError> {
         (self.newest, self.tip, self.sealed) = (None, Tip::START, false);
         let segments = Segment::list(&self.folder)?;
+        self.seal = Some(Seal::open(&self.folder, &self.places, &segments)?);
         let Some((newest, older)) = segments.split_last() else {
-            return Ok(());
+            return self.check_length();
         };
         let before = match older.last() {
             Some(older) => segment::last_tip(older, newest.first.saturating_sub(1))?,
@@ -156,7 +239,21 @@ impl Log {
             file,
             len: 0,
         });
-        self.read_on()
+        self.read_on()?;
+        self.check_length()
+    }
+
+    /// The log must be as long as its own checkpoint and the register say.
+    fn check_length(&self) -> Result<(), AuditError> {
+        let Some(seal) = &self.seal else {
+            return Ok(());
+        };
+        if self.tip.next < seal.floor() {
+            let newest = Segment::list(&self.folder)?.pop();
+            let segment = newest.unwrap_or_else(|| Segment::at(&self.folder, 0));
+            return Err(segment.corrupt(self.tip.next, Fault::Shrunk));
+        }
+        seal.check_register()
     }
 
     /// Takes in what other processes appended since. Cheap when nobody did: our segment has our
@@ -228,9 +325,22 @@ impl Log {
             .map_err(AuditError::io("look at", path))?
             .len();
         let range = (open.len, len);
-        let mut tip = self.tip;
+        let (mut tip, mut leaves) = (self.tip, Vec::new());
         let Extent { good, torn } =
-            segment::follow(&open.file, &open.segment, range, &mut tip, |_, _| ())?;
+            segment::follow(&open.file, &open.segment, range, &mut tip, |_, tip| {
+                leaves.push(tip.leaf());
+            })?;
+        let floor = self.seal.as_ref().map_or(0, Seal::floor);
+        if torn > 0 && tip.next < floor {
+            // A checkpoint vouches for more than is there: no crash cuts that off.
+            return Err(open.segment.corrupt(tip.next, Fault::Shrunk));
+        }
+        if let Some(seal) = &mut self.seal {
+            for (index, leaf) in (self.tip.next..).zip(leaves) {
+                let pushed = seal.push(index, leaf);
+                pushed.map_err(|fault| open.segment.corrupt(index, fault))?;
+            }
+        }
         if torn > 0 {
             let kept_in = torn::set_aside(&self.folder, &open.segment, &open.file, good)?;
             self.own.push(Event::AuditRecovered {
@@ -255,6 +365,7 @@ impl Log {
         redactor: &Redactor,
     ) -> Result<usize, AuditError> {
         self.buffer.clear();
+        let mut leaves = Vec::with_capacity(entries.len() + 4);
         let mut tip = self.tip;
         if !self.first_fits(entries, limits, redactor) {
             self.rotate(limits)?;
@@ -262,8 +373,9 @@ impl Log {
         for event in self.own.clone() {
             self.lines
                 .write(&mut Entry::own(event), &mut tip, redactor, &mut self.buffer);
+            leaves.push(tip.leaf());
         }
-        let taken = self.fill(entries, &mut tip, limits, redactor);
+        let taken = self.fill(entries, &mut tip, limits, redactor, &mut leaves);
         let Some(open) = &mut self.newest else {
             return Ok(0);
         };
@@ -276,6 +388,12 @@ impl Log {
             return Err(error);
         }
         open.len += self.buffer.len() as u64;
+        if let Some(seal) = &mut self.seal {
+            for (index, leaf) in (self.tip.next..).zip(leaves) {
+                let pushed = seal.push(index, leaf);
+                pushed.map_err(|fault| open.segment.corrupt(index, fault))?;
+            }
+        }
         self.tip = tip;
         self.own.clear();
         self.drop_pruned();
@@ -310,6 +428,7 @@ impl Log {
         tip: &mut Tip,
         limits: Limits,
         redactor: &Redactor,
+        leaves: &mut Vec<Hash>,
     ) -> usize {
         let len = self.newest.as_ref().map_or(0, |open| open.len);
         let room = usize::try_from(limits.segment_bytes.saturating_sub(len)).unwrap_or(usize::MAX);
@@ -322,6 +441,7 @@ impl Log {
                 *tip = before;
                 break;
             }
+            leaves.push(tip.leaf());
             taken += 1;
         }
         taken
@@ -353,6 +473,15 @@ impl Log {
         let too_many = segments.len().saturating_sub(keep);
         let firsts: Vec<u64> = segments.iter().map(|s| s.first).skip(1).collect();
         segments.truncate(too_many);
+        let young = |segment: &Segment| segment.age() < limits.min_age;
+        if let Some(at) = segments.iter().position(young) {
+            let kept = segments.len() - at;
+            tracing::warn!(
+                kept,
+                "security: audit segments are too many but too young to be pruned"
+            );
+            segments.truncate(at);
+        }
         for (segment, next_first) in segments.iter().zip(firsts) {
             self.own.push(Event::AuditPruned {
                 segment: segment.name(),
@@ -367,14 +496,28 @@ impl Log {
     /// A segment that cannot be removed is tried again at the next rotation.
     fn drop_pruned(&mut self) {
         let pruned = std::mem::take(&mut self.pruned);
+        if pruned.is_empty() {
+            return;
+        }
+        // Their hashes must outlive them, or no later record could be proven.
+        let kept = self
+            .publish_locked(true)
+            .and_then(|()| disk::sync_all(&self.folder));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "error: pruned audit segments stay until their hashes are durable");
+            return;
+        }
+        let kept = Segment::list(&self.folder).unwrap_or_default();
+        let first = kept.iter().find(|segment| !pruned.contains(segment));
+        if let (Some(seal), Some(first)) = (&mut self.seal, first) {
+            seal.pruned_to(first.first);
+        }
         for segment in &pruned {
             if let Err(error) = disk::remove(&segment.path) {
                 tracing::warn!(%error, "error: a pruned audit segment stays");
             }
         }
-        if !pruned.is_empty()
-            && let Err(error) = disk::sync_folder(&self.folder)
-        {
+        if let Err(error) = disk::sync_folder(&self.folder) {
             tracing::warn!(%error, "error: the folder of the audit log was not flushed");
         }
     }

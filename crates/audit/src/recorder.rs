@@ -7,6 +7,7 @@ use crate::log::{Limits, Log};
 use crate::queue::{Begun, Queue, Then};
 use crate::recorded::{EndSink, OpenRecord, Recorded};
 use crate::redact::Redactor;
+use crate::seal::Places;
 use crate::settings::AuditSettings;
 use crate::writer::Writer;
 use clawdbot_domain::{Audited, Event, Outcome, Secret, Who};
@@ -52,12 +53,26 @@ impl Recorder {
     /// [`AuditError::Corrupt`] when a record was changed, dropped or moved: nothing is touched then.
     /// [`AuditError::Io`] when the folder or its files cannot be made, read or written.
     pub fn open(folder: &Path, settings: AuditSettings) -> Result<Self, AuditError> {
+        Self::open_at(folder, &Places::within(folder), settings)
+    }
+
+    /// [`open`](Self::open) with the signing key and the register outside the folder.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`AuditError::Key`] and [`AuditError::Unsigned`] when the keys are not
+    /// those of this log, [`AuditError::RolledBack`] when the register knows of a longer one.
+    pub fn open_at(
+        folder: &Path,
+        places: &Places,
+        settings: AuditSettings,
+    ) -> Result<Self, AuditError> {
         let settings = bounded(settings);
         let redactor = Redactor::new();
-        let mut log = Log::open(folder)?;
+        let mut log = Log::open(folder, places)?;
         if log.has_own_records() {
             log.append(&mut [], Limits::of(&settings), &redactor)?;
         }
+        log.publish(true)?;
         let shared = Arc::new(Shared {
             queue: Arc::new(Queue::default()),
             health: Health::new(),

@@ -2,9 +2,11 @@
 
 use crate::error::{AuditError, Fault};
 use crate::line::{HexHash, MAX_LINE, NO_RECORD, Parts, Tip};
+use crate::tree::Hash;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A segment on disk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,15 @@ impl Segment {
         }
         all.sort();
         Ok(all)
+    }
+
+    /// How long ago it was written last; no time at all when nobody knows.
+    pub(crate) fn age(&self) -> Duration {
+        let written = std::fs::metadata(&self.path).and_then(|meta| meta.modified());
+        written
+            .ok()
+            .and_then(|at| at.elapsed().ok())
+            .unwrap_or_default()
     }
 
     pub(crate) fn corrupt(&self, index: u64, fault: Fault) -> AuditError {
@@ -109,6 +120,25 @@ pub(crate) fn follow(
             }
         }
     }
+}
+
+/// Shows the leaf hash of each record of a closed segment, from its first to its last.
+pub(crate) fn leaves(
+    file: &File,
+    segment: &Segment,
+    len: u64,
+    mut see: impl FnMut(Hash),
+) -> Result<(), AuditError> {
+    let prev = first_prev(file, segment)?;
+    let mut tip = Tip {
+        next: segment.first,
+        prev,
+    };
+    let extent = follow(file, segment, (0, len), &mut tip, |_, tip| see(tip.leaf()))?;
+    if extent.torn > 0 {
+        return Err(segment.corrupt(tip.next, Fault::NotARecord));
+    }
+    Ok(())
 }
 
 /// True for what a cut write leaves: no newline, or blocks that never reached the disk. A whole line

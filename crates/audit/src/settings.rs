@@ -1,5 +1,7 @@
 //! What the log takes.
 
+use std::time::Duration;
+
 use clawdbot_domain::{Class, Event, Level, Outcome};
 
 /// The settings of the log in force. A live change goes through [`crate::Recorder::reconfigure`],
@@ -19,6 +21,8 @@ pub struct AuditSettings {
     pub max_segment_bytes: u64,
     /// `gateway.audit.maxLogFiles`: so many segments are kept, at least one.
     pub max_segments: u32,
+    /// `gateway.audit.minAge`: a segment with a younger record in it is kept, however many there are.
+    pub min_age: Duration,
 }
 
 impl AuditSettings {
@@ -68,6 +72,7 @@ impl Default for AuditSettings {
             log_tools: true,
             max_segment_bytes: 100_000_000,
             max_segments: 10,
+            min_age: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

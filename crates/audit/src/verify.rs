@@ -1,15 +1,25 @@
-//! Checks a whole log: every record's bytes against its hash, every record against the one before.
+//! Checks a whole log: every record's bytes against its hash, every record against the one before, all
+//! of them against the roots that were signed, and every signature against the key of its epoch.
 //!
-//! A hash chain shows what was changed, dropped, doubled or moved, but not that the newest records
-//! were cut off: for that something outside the folder must know how long the log was.
+//! The chain of hashes names the record that was changed, dropped, doubled or moved. The signed roots
+//! show what was rewritten with all its hashes, and what was cut off. That a folder was put back as it
+//! was yesterday shows only against something outside it: the register.
 
 use crate::error::{AuditError, Fault};
 use crate::line::{NO_RECORD, Tip};
+use crate::note::VerifierKey;
 use crate::segment::{self, Extent, Segment};
+use crate::tiles;
+use crate::tree::{Hash, Tile, Tree};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+
+mod statements;
+
+use statements::Statements;
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,7 +54,17 @@ pub enum Verdict {
         /// How many bytes.
         bytes: u64,
     },
-    /// A record was changed, dropped, doubled or moved.
+    /// Records that a checkpoint vouches for are not there.
+    #[serde(rename = "rolledback")]
+    RolledBack {
+        /// Index of the first one that is missing.
+        index: u64,
+        /// How many records there were.
+        known: u64,
+        /// What knows of them.
+        by: String,
+    },
+    /// A record was changed, dropped, doubled or moved, or a signature is wrong.
     Tampered {
         /// Index of the record that is wrong or missing.
         index: u64,
@@ -55,9 +75,21 @@ pub enum Verdict {
     },
 }
 
+/// What a log is verified against, besides itself.
+#[derive(Debug, Clone, Default)]
+pub struct Against {
+    /// The public key of epoch 0, written down elsewhere. Without it the one in the folder is believed.
+    pub key: Option<VerifierKey>,
+    /// A register to compare with.
+    pub register: Option<PathBuf>,
+    /// The folder is a copy. One made while the log was written may have a newer checkpoint than
+    /// records, which in a log in use is a sign that records were cut off.
+    pub copy: bool,
+}
+
 /// A segment as it was when the verification began.
 struct Held {
-    segment: Segment,
+    pub(crate) segment: Segment,
     file: File,
     len: u64,
 }
@@ -68,10 +100,22 @@ struct Held {
 /// # Errors
 /// [`AuditError::Io`] when it cannot be read.
 pub fn verify(folder: &Path) -> Result<Verified, AuditError> {
-    let held = hold(folder)?;
-    let mut seen = Seen::default();
-    let verdict = match seen.read(&held) {
-        Ok(verdict) => verdict,
+    verify_against(folder, &Against::default(), &mut |_, _| ())
+}
+
+/// [`verify`] against a key and a register. `progress` is told how many bytes of how many were read.
+///
+/// # Errors
+/// [`AuditError::Io`] when it cannot be read, [`AuditError::Unsigned`] when there are no keys.
+pub fn verify_against(
+    folder: &Path,
+    against: &Against,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Verified, AuditError> {
+    let (held, signed) = hold(folder, against)?;
+    let mut seen = Seen::new(signed.sizes());
+    let verdict = match seen.read(folder, &held, &signed, progress) {
+        Ok(verdict) => signed.judge(&seen, verdict, &held, against),
         Err(AuditError::Corrupt {
             index,
             segment,
@@ -95,7 +139,7 @@ pub fn verify(folder: &Path) -> Result<Verified, AuditError> {
 }
 
 /// Opens all segments at one moment, so that pruning and writing meanwhile change nothing.
-fn hold(folder: &Path) -> Result<Vec<Held>, AuditError> {
+fn hold(folder: &Path, against: &Against) -> Result<(Vec<Held>, Statements), AuditError> {
     // A copy of the log may have no lock file; then nobody writes it either.
     let lock = File::open(folder.join(".lock")).ok();
     if let Some(lock) = &lock {
@@ -108,7 +152,11 @@ fn hold(folder: &Path) -> Result<Vec<Held>, AuditError> {
         let len = file.metadata().map_err(opening())?.len();
         Ok(Held { segment, file, len })
     };
-    Segment::list(folder)?.into_iter().map(hold).collect()
+    let segments = Segment::list(folder)?.into_iter();
+    let all = segments.map(hold).collect::<Result<Vec<Held>, _>>()?;
+    let empty = all.iter().all(|one| one.len == 0);
+    let statements = Statements::read(folder, against, empty)?;
+    Ok((all, statements))
 }
 
 /// What was read so far.
@@ -118,22 +166,67 @@ struct Seen {
     records: u64,
     /// `first - 1` for every `first` that a record of pruning explains.
     pruned_to: Vec<u64>,
+    tree: Tree,
+    /// Sizes whose root is wanted, largest first, and the roots of those reached.
+    wanted: Vec<u64>,
+    pub(crate) roots: BTreeMap<u64, Hash>,
 }
 
-impl Default for Seen {
-    fn default() -> Self {
-        Self {
+impl Seen {
+    fn new(mut wanted: Vec<u64>) -> Self {
+        wanted.sort_unstable_by(|a, b| b.cmp(a));
+        wanted.dedup();
+        let mut seen = Self {
             tip: Tip::START,
             first: None,
             records: 0,
             pruned_to: Vec::new(),
+            tree: Tree::default(),
+            wanted,
+            roots: BTreeMap::new(),
+        };
+        seen.note_root();
+        seen
+    }
+
+    fn note_root(&mut self) {
+        while self.wanted.last() == Some(&self.tree.size()) {
+            self.wanted.pop();
+            self.roots.insert(self.tree.size(), self.tree.root());
         }
     }
-}
 
-impl Seen {
-    fn read(&mut self, held: &[Held]) -> Result<Verdict, AuditError> {
+    fn push(&mut self, leaf: Hash) {
+        self.tree.push(leaf);
+        // What was finished is known already; only the edge is wanted here.
+        if self.tree.size().is_multiple_of(1 << 16) {
+            self.tree.take_finished();
+        }
+        self.note_root();
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    fn read(
+        &mut self,
+        folder: &Path,
+        held: &[Held],
+        signed: &Statements,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Verdict, AuditError> {
         let newest = held.len().saturating_sub(1);
+        let total = held.iter().map(|one| one.len).sum();
+        let mut done = 0;
+        if let Some(oldest) = held.first() {
+            let first = oldest.segment.first;
+            let leaves = tiles::leaves_before(folder, first, signed.size().max(first));
+            // Without the hashes of what was pruned no root comes out, which the judgement tells.
+            for leaf in leaves.unwrap_or_default() {
+                self.push(leaf);
+            }
+        }
         for (at, one) in held.iter().enumerate() {
             if at == 0 {
                 self.start(one)?;
@@ -143,7 +236,8 @@ impl Seen {
                 let fault = Fault::OutOfOrder { found };
                 return Err(one.segment.corrupt(self.tip.next, fault));
             }
-            let torn = self.read_segment(one)?;
+            let torn = self.read_segment(one, &mut |read| progress(done + read, total))?;
+            done += one.len;
             if torn > 0 && at < newest {
                 // A start sets a torn end aside before it goes on: an older segment has none.
                 return Err(one.segment.corrupt(self.tip.next, Fault::NotARecord));
@@ -172,10 +266,14 @@ impl Seen {
         Ok(())
     }
 
-    fn read_segment(&mut self, one: &Held) -> Result<u64, AuditError> {
+    fn read_segment(
+        &mut self,
+        one: &Held,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64, AuditError> {
         let mut tip = self.tip;
         let before = tip.next;
-        let pruned_to = &mut self.pruned_to;
+        let (mut pruned_to, mut read_bytes) = (std::mem::take(&mut self.pruned_to), 0);
         let (mut last, mut prev) = (before, tip.prev);
         let read = segment::follow(
             &one.file,
@@ -184,9 +282,15 @@ impl Seen {
             &mut tip,
             |line, tip| {
                 (last, prev) = (tip.next, tip.prev);
+                self.push(tip.leaf());
+                read_bytes += line.len() as u64;
+                if last.is_multiple_of(4096) {
+                    progress(read_bytes);
+                }
                 pruned_to.extend(pruned_last(line));
             },
         );
+        self.pruned_to = pruned_to;
         self.tip = Tip { next: last, prev };
         self.records += last - before;
         if last > before {
@@ -223,7 +327,35 @@ fn pruned_last(line: &[u8]) -> Option<u64> {
     (pruned.event == "audit.pruned").then_some(pruned.last)
 }
 
-fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     let name = PathBuf::from(path.file_name().unwrap_or_default());
     name.display().to_string()
+}
+
+/// Every tile of the tree over the first `size` records, from the records, and from the tiles of those
+/// that were pruned.
+pub(crate) fn tiles_of(folder: &Path, size: u64) -> Result<Vec<Tile>, AuditError> {
+    let segments = Segment::list(folder)?;
+    let first = segments.first().map_or(0, |segment| segment.first);
+    let lost = || AuditError::key(&folder.join("tile"), "hashes of pruned records are missing");
+    let mut leaves = tiles::leaves_before(folder, first, size).ok_or_else(lost)?;
+    for segment in &segments {
+        let opening = || AuditError::io("open", &segment.path);
+        let file = File::open(&segment.path).map_err(opening())?;
+        let len = file.metadata().map_err(opening())?.len();
+        let prev = segment::first_prev(&file, segment)?;
+        let next = segment.first;
+        let mut tip = Tip { next, prev };
+        segment::follow(&file, segment, (0, len), &mut tip, |_, tip| {
+            leaves.push(tip.leaf());
+        })?;
+    }
+    let mut tree = Tree::default();
+    leaves.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    for leaf in leaves {
+        tree.push(leaf);
+    }
+    let mut all = tree.take_finished();
+    all.extend(tree.edge());
+    Ok(all)
 }

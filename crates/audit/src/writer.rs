@@ -22,6 +22,39 @@ struct Outage {
     refused: u64,
 }
 
+/// Watches the wall clock against the one that never jumps.
+struct Clock {
+    offset: i128,
+}
+
+impl Clock {
+    /// A difference of so many nanoseconds is a jump; less is a clock that is being slewed.
+    const JUMP: i128 = 5_000_000_000;
+
+    fn new() -> Self {
+        Self {
+            offset: Self::offset(),
+        }
+    }
+
+    fn offset() -> i128 {
+        let (wall, mono) = crate::line::clocks();
+        i128::from(wall.as_nanos()) - i128::from(mono)
+    }
+
+    /// By how many seconds the wall clock jumped since the last call.
+    fn jumped(&mut self) -> Option<i64> {
+        let before = std::mem::replace(&mut self.offset, Self::offset());
+        let by = self.offset - before;
+        if by.abs() < Self::JUMP {
+            return None;
+        }
+        let seconds = i64::try_from(by / 1_000_000_000).unwrap_or(i64::MAX);
+        tracing::warn!(seconds, "security: the clock jumped");
+        Some(seconds)
+    }
+}
+
 /// The writer's own state.
 pub(crate) struct Writer {
     log: Log,
@@ -29,6 +62,9 @@ pub(crate) struct Writer {
     /// Records nobody waits for that could not be written yet.
     backlog: VecDeque<(Entry, Then)>,
     outage: Option<Outage>,
+    /// The last checkpoint could not be published: nothing more is taken in before one can.
+    unsigned: bool,
+    clock: Clock,
 }
 
 /// Records with what follows for each, and the flushes to answer after them.
@@ -57,19 +93,24 @@ impl Writer {
             shared,
             backlog: VecDeque::new(),
             outage: None,
+            unsigned: false,
+            clock: Clock::new(),
         }
     }
 
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _close = CloseOnExit(Arc::clone(&self.shared));
-        let patience = |outage: &Option<Outage>| outage.as_ref().map(|_| RETRY);
-        while let Some(jobs) = self.shared.queue.take(MAX_BATCH, patience(&self.outage)) {
+        while let Some(jobs) = self.shared.queue.take(MAX_BATCH, self.patience()) {
             self.work(jobs);
+            if self.log.due_in() == Some(Duration::ZERO) {
+                self.publish(false);
+            }
         }
         if !self.backlog.is_empty() {
             self.work(Vec::new());
         }
+        self.publish(true);
         if !self.backlog.is_empty() {
             let records = self.backlog.len();
             tracing::error!(
@@ -77,6 +118,25 @@ impl Writer {
                 "error: end records were lost with the audit log unwritable"
             );
         }
+    }
+
+    /// How long to wait for work before there is something to do without it.
+    fn patience(&self) -> Option<Duration> {
+        match self.outage {
+            Some(_) => Some(RETRY),
+            None => self.log.due_in(),
+        }
+    }
+
+    /// Signs what there is. A register or a disk that does not take it is an outage.
+    fn publish(&mut self, last: bool) {
+        self.unsigned = match self.log.publish(last) {
+            Ok(()) => false,
+            Err(error) => {
+                self.begin_outage(&error);
+                true
+            }
+        };
     }
 
     fn work(&mut self, jobs: Vec<Job>) {
@@ -102,6 +162,9 @@ impl Writer {
                 Then::Outage,
             );
         }
+        if let Some(seconds) = self.clock.jumped() {
+            batch.push(Entry::own(Event::ClockJumped { seconds }), Then::Later);
+        }
         let lost = self.shared.queue.take_lost();
         if lost > 0 {
             batch.push(Entry::own(Event::AuditLost { records: lost }), Then::Later);
@@ -124,6 +187,12 @@ impl Writer {
         let limits = Limits::of(&self.shared.settings());
         let redactor = self.shared.redactor();
         let mut written = 0;
+        if self.unsigned {
+            if let Err(error) = self.log.publish(false) {
+                return (0, Some(Arc::new(error)));
+            }
+            self.unsigned = false;
+        }
         while let Some(rest) = entries.get_mut(written..).filter(|rest| !rest.is_empty()) {
             match self.log.append(rest, limits, &redactor) {
                 Ok(taken) => written += taken,

@@ -336,7 +336,9 @@ fn a_record_can_be_written_without_a_runtime_and_the_files_are_private() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&logs), 0o700);
     for entry in fs::read_dir(&logs).unwrap() {
-        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        let entry = entry.unwrap();
+        let expected = if entry.path().is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&entry.path()), expected, "{entry:?}");
     }
 }
 
@@ -349,7 +351,7 @@ impl SmallDisk {
         let dir = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
         mount
-            .args(["-t", "tmpfs", "-o", "size=128k", "none"])
+            .args(["-t", "tmpfs", "-o", "size=4m", "none"])
             .arg(dir.path());
         let done = mount.status().is_ok_and(|status| status.success());
         done.then_some(Self(dir))
@@ -373,7 +375,7 @@ async fn a_full_disk_stops_the_act_and_the_log_recovers_by_itself() {
     let (_, open) = recorder.begin(Call("first".into())).await.unwrap().act();
     let filler = disk.0.path().join("filler");
     // It may end early: the point is that nothing is left.
-    let _ = fs::write(&filler, vec![1; 1 << 20]);
+    let _ = fs::write(&filler, vec![1; 8 << 20]);
     let mut error = None;
     for _ in 0..50 {
         match recorder.begin(Call("x".repeat(3000))).await {
@@ -384,6 +386,10 @@ async fn a_full_disk_stops_the_act_and_the_log_recovers_by_itself() {
     let error = error.unwrap();
     assert!(error.is_full(), "{error}");
     assert!(!recorder.writable());
+    let full = records(&logs)
+        .into_iter()
+        .filter(|r| r["event"] == "audit.full");
+    assert_eq!(full.count(), 1, "the reserve holds the record that says so");
     // The end of what was done before is not lost for it.
     open.close(Outcome::Ok, ended(None));
     recorder.flush().await;

@@ -84,8 +84,7 @@ impl Proven {
     /// is not written down.
     pub async fn start(self, home: &Home, port: Option<u16>) -> Result<Started, Failure> {
         let settings = &self.loaded.settings;
-        let recorder = Recorder::open(&home.logs(), wire::audit_settings(settings))
-            .map_err(|e| bad_log(&e))?;
+        let recorder = wire::open_audit(home, settings).map_err(|e| bad_log(&e))?;
         crate::secrecy::know_what(&recorder);
         let tokens = TokenStore::open(&home.state(), &home.secrets()).map_err(bad_store)?;
         let now = UnixTime::now();

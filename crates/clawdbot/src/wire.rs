@@ -2,7 +2,7 @@
 
 use crate::home::Home;
 use clawdbot_agent::{Agent, Budget};
-use clawdbot_audit::{AuditSettings, Recorder};
+use clawdbot_audit::{AuditError, AuditSettings, Places, Recorder};
 use clawdbot_auth::{Authenticator, TokenStore, Vault};
 use clawdbot_config::{Bind, Cors, RateLimit, Settings};
 use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime};
@@ -14,6 +14,7 @@ use clawdbot_sandbox::{Sandbox, SandboxSettings};
 use clawdbot_tools::{Broker, Dialect, HostRules, SearchSettings, System, Toolbox};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What lives as long as the gateway, whatever the settings.
 #[derive(Clone)]
@@ -104,6 +105,26 @@ pub fn audit_settings(settings: &Settings) -> AuditSettings {
         log_tools: audit.log_tools,
         max_segment_bytes: audit.max_log_size_mb.saturating_mul(1_000_000),
         max_segments: audit.max_log_files,
+        min_age: Duration::from_secs(audit.min_age_hours.saturating_mul(3_600)),
+    }
+}
+
+/// Opens the audit log of a home. The key that signs it lies with the secrets, so that a copy of the
+/// logs has none.
+pub fn open_audit(home: &Home, settings: &Settings) -> Result<Recorder, AuditError> {
+    Recorder::open_at(
+        &home.logs(),
+        &audit_places(home, settings),
+        audit_settings(settings),
+    )
+}
+
+/// Where the key and the register of the audit log are.
+pub fn audit_places(home: &Home, settings: &Settings) -> Places {
+    let register = settings.gateway.audit_register.as_ref();
+    Places {
+        key: home.secrets().join("audit.key"),
+        register: register.map(std::path::PathBuf::from),
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Gateway {
     pub prompt_injection: PromptInjection,
     /// What is written down.
     pub audit: AuditPolicy,
+    /// `gateway.audit.register`: an absolute path; `None` when it is not set.
+    pub audit_register: Option<String>,
     /// The operational log, not the audit log.
     pub log_level: Level,
 }
@@ -130,6 +132,8 @@ pub struct AuditPolicy {
     pub max_log_size_mb: u64,
     /// How many segments are kept, at least 2.
     pub max_log_files: u32,
+    /// No segment is pruned before it is so many hours old.
+    pub min_age_hours: u64,
 }
 
 /// `models.*`.
@@ -245,6 +249,7 @@ impl From<&Values> for Gateway {
                 strict_mode: v.guard_strict,
             },
             audit: v.audit,
+            audit_register: Some(v.audit_register.clone()).filter(|path| !path.is_empty()),
             log_level: v.log_level,
         }
     }

@@ -7,7 +7,7 @@ use crate::weaken::Weaker;
 use clawdbot_domain::ProviderName;
 
 /// Every key, in the order of the reference.
-pub static KEYS: [Key; 39] = [
+pub static KEYS: [Key; 41] = [
     key(
         "gateway.bind",
         Kind::Bind(|v| &mut v.bind),
@@ -197,6 +197,22 @@ pub static KEYS: [Key; 39] = [
         "How many files of the audit log are kept.",
     )
     .weaker(Weaker::Lower),
+    key(
+        "gateway.audit.minAge",
+        Kind::Amount(|v| &mut v.audit.min_age_hours, 0, 8_760),
+        "A file of the audit log is never removed before it is so many hours old, however many \
+         there are: a flood must not push evidence out.",
+    )
+    .weaker(Weaker::Lower),
+    key(
+        "gateway.audit.register",
+        Kind::Path(|v| &mut v.audit_register),
+        "A file outside the logs folder, best on another volume, that keeps the newest signed \
+         checkpoint and shows when the log was rolled back. It must be there; begin with an \
+         empty one. Empty for none.",
+    )
+    .weaker(Weaker::Moved)
+    .restart(),
     key(
         "models.default",
         Kind::Model(|v| &mut v.model),

@@ -42,6 +42,8 @@ pub struct Values {
     pub(crate) guard_enabled: bool,
     pub(crate) guard_strict: bool,
     pub(crate) audit: AuditPolicy,
+    /// Empty when there is none.
+    pub(crate) audit_register: String,
     pub(crate) log_level: Level,
     pub(crate) model: ModelRef,
     pub(crate) demo_enabled: bool,
@@ -81,7 +83,9 @@ impl Default for Values {
                 log_tools: true,
                 max_log_size_mb: 100,
                 max_log_files: 10,
+                min_age_hours: 24,
             },
+            audit_register: String::new(),
             log_level: Level::Info,
             model: ModelRef {
                 provider: ProviderName::Demo,
@@ -166,6 +170,7 @@ impl From<&Settings> for Values {
             guard_enabled: g.prompt_injection.enabled,
             guard_strict: g.prompt_injection.strict_mode,
             audit: g.audit,
+            audit_register: g.audit_register.clone().unwrap_or_default(),
             log_level: g.log_level,
             model: s.models.default.clone(),
             demo_enabled: s.models.demo_enabled,

@@ -36,6 +36,8 @@ pub(crate) enum Weaker {
     Changed(&'static str),
     /// Taken away.
     Unset,
+    /// It was somewhere, and is no more or elsewhere.
+    Moved,
     /// Another machine than before, that is neither this one nor the provider's own.
     Elsewhere,
 }
@@ -110,6 +112,7 @@ impl Weaker {
             Self::Widened => widened(from, to),
             Self::Changed(safe) => to.as_str() != Some(safe),
             Self::Unset => to.is_null(),
+            Self::Moved => from.as_str() != Some(""),
             Self::Elsewhere => elsewhere(from, to, &key.default_value()),
         }
     }
@@ -129,6 +132,7 @@ impl Weaker {
             Self::Widened => "more machines can reach it",
             Self::Changed(_) => "changed from its default",
             Self::Unset => "unset",
+            Self::Moved => "moved or removed",
             Self::Elsewhere => "it leaves for another machine",
         }
     }

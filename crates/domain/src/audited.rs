@@ -247,6 +247,12 @@ pub enum Event {
     /// The log itself: it could not be written for a while; what had to wait for it was refused.
     #[serde(rename = "audit.outage")]
     AuditOutage { cause: String, refused: u64 },
+    /// The log itself: the disk is full; from here on what had to be recorded was refused.
+    #[serde(rename = "audit.full")]
+    AuditFull { cause: String },
+    /// The wall clock jumped by so many seconds; the order of records is their index.
+    #[serde(rename = "security.clock.jumped")]
+    ClockJumped { seconds: i64 },
     /// The log itself: end records that nobody waited for could not be kept during an outage.
     #[serde(rename = "audit.lost")]
     AuditLost { records: u64 },
@@ -290,6 +296,8 @@ impl Event {
             | Self::AuditRecovered { .. }
             | Self::AuditOutage { .. }
             | Self::AuditLost { .. }
+            | Self::AuditFull { .. }
+            | Self::ClockJumped { .. }
             | Self::AuditSettings { .. } => Class::Security,
         }
     }
@@ -307,6 +315,7 @@ impl Event {
             | Self::VaultRekeyed { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
+            | Self::ClockJumped { .. }
             | Self::AuditSettings { .. } => Level::Warn,
             Self::Egress { refused, .. } => {
                 if refused.is_some() {
@@ -322,9 +331,10 @@ impl Event {
                     Level::Info
                 }
             }
-            Self::ConfigRejected { .. } | Self::AuditOutage { .. } | Self::AuditLost { .. } => {
-                Level::Error
-            }
+            Self::ConfigRejected { .. }
+            | Self::AuditOutage { .. }
+            | Self::AuditFull { .. }
+            | Self::AuditLost { .. } => Level::Error,
             Self::Request { error, .. }
             | Self::ModelEnd { error, .. }
             | Self::ToolEnd { error, .. } => {

@@ -3,15 +3,18 @@ use crate::disk::fault;
 use crate::error::{AuditError, Fault};
 use crate::line::Entry;
 use crate::redact::Redactor;
+use crate::seal::Places;
 use crate::segment::Segment;
 use crate::verify::{Verdict, verify};
 use clawdbot_domain::Event;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 const SMALL: Limits = Limits {
     segment_bytes: 2048,
     segments: 100,
+    min_age: Duration::ZERO,
 };
 
 fn entry(reason: &str) -> Entry {
@@ -30,7 +33,7 @@ fn append(log: &mut Log, reasons: &[String], limits: Limits) -> Result<Vec<u64>,
 
 /// A log of so many records, a few a segment.
 fn filled(folder: &Path, records: u32) -> Log {
-    let mut log = Log::open(folder).unwrap();
+    let mut log = Log::open(folder, &Places::within(folder)).unwrap();
     for at in 0..records {
         append(&mut log, &[format!("record {at}")], SMALL).unwrap();
     }
@@ -52,7 +55,9 @@ fn verdict(folder: &Path) -> Verdict {
 fn assert_tampered(folder: &Path, at: u64, what: &str) {
     match verdict(folder) {
         Verdict::Tampered { index, .. } => assert_eq!(index, at, "{what}"),
-        other @ (Verdict::Intact | Verdict::Torn { .. }) => panic!("{what}: {other:?}"),
+        other @ (Verdict::Intact | Verdict::Torn { .. } | Verdict::RolledBack { .. }) => {
+            panic!("{what}: {other:?}")
+        }
     }
 }
 
@@ -74,7 +79,7 @@ fn a_log_over_several_segments_is_one_chain_and_no_segment_is_too_long() {
 #[test]
 fn a_batch_larger_than_a_segment_is_spread_over_several() {
     let dir = tempfile::tempdir().unwrap();
-    let mut log = Log::open(dir.path()).unwrap();
+    let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
     let reasons: Vec<String> = (0..50).map(|at| format!("record {at}")).collect();
     let indices = append(&mut log, &reasons, SMALL).unwrap();
     assert!(indices.is_sorted() && indices.len() == 50);
@@ -102,7 +107,9 @@ fn every_changed_byte_is_found_and_its_record_named() {
             match verdict(dir.path()) {
                 Verdict::Tampered { index: named, .. } => assert_eq!(named, index, "byte {at}"),
                 Verdict::Torn { .. } => assert!(end_of_log, "byte {at} of record {index}"),
-                Verdict::Intact => panic!("byte {at} of record {index} changed unseen"),
+                other @ (Verdict::Intact | Verdict::RolledBack { .. }) => {
+                    panic!("byte {at} of record {index}: {other:?}")
+                }
             }
             index += u64::from(newline);
         }
@@ -184,7 +191,7 @@ fn pruning_is_written_down_and_what_is_left_verifies() {
         segments: 3,
         ..SMALL
     };
-    let mut log = Log::open(dir.path()).unwrap();
+    let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
     for at in 0..60 {
         append(&mut log, &[format!("record {at}")], limits).unwrap();
     }
@@ -213,7 +220,7 @@ fn a_torn_last_line_is_set_aside_and_written_down() {
         Verdict::Torn { bytes: 23, .. }
     ));
 
-    let mut log = Log::open(dir.path()).unwrap();
+    let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
     assert!(log.has_own_records());
     append(&mut log, &["after".to_owned()], SMALL).unwrap();
     assert_eq!(verify(dir.path()).unwrap().records, records + 2);
@@ -266,7 +273,9 @@ fn a_damaged_log_is_not_opened_and_not_touched() {
     let bad = text.replace("record 1", "record 9");
     assert_ne!(bad, text);
     fs::write(&newest.path, &bad).unwrap();
-    let error = Log::open(dir.path()).err().unwrap();
+    let error = Log::open(dir.path(), &Places::within(dir.path()))
+        .err()
+        .unwrap();
     let AuditError::Corrupt { index, fault, .. } = &error else {
         panic!("{error}");
     };
@@ -313,8 +322,8 @@ fn two_writers_in_turn_write_one_chain_across_rotation_and_pruning() {
         ..SMALL
     };
     let mut logs = [
-        Log::open(dir.path()).unwrap(),
-        Log::open(dir.path()).unwrap(),
+        Log::open(dir.path(), &Places::within(dir.path())).unwrap(),
+        Log::open(dir.path(), &Places::within(dir.path())).unwrap(),
     ];
     // Uneven turns, so that one finds many segments of the other, and even its own one pruned.
     for turn in 0..120_usize {
@@ -350,6 +359,7 @@ fn run_under_fault(log: &mut Log, limits: Limits) -> (Vec<(u64, String)>, Vec<St
 }
 
 const TIGHT: Limits = Limits {
+    min_age: Duration::ZERO,
     segment_bytes: 2048,
     segments: 2,
 };
@@ -360,7 +370,7 @@ fn whichever_operation_fails_once_nothing_refused_stands_and_nothing_acknowledge
     for limits in [SMALL, TIGHT] {
         for nth in 0.. {
             let dir = tempfile::tempdir().unwrap();
-            let mut log = Log::open(dir.path()).unwrap();
+            let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
             fault::plan(nth, false);
             let (acknowledged, refused) = run_under_fault(&mut log, limits);
             let hit = fault::clear();
@@ -393,13 +403,13 @@ fn wherever_the_process_dies_no_acknowledged_record_is_lost() {
     for limits in [SMALL, TIGHT] {
         for nth in 0.. {
             let dir = tempfile::tempdir().unwrap();
-            let mut log = Log::open(dir.path()).unwrap();
+            let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
             // From the fault on every operation fails, the taking back too: as if we were dead.
             fault::plan(nth, true);
             let (mut acknowledged, _) = run_under_fault(&mut log, limits);
             drop(log);
             let hit = fault::clear();
-            let mut log = Log::open(dir.path()).unwrap();
+            let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
             let after = append(&mut log, &["after".to_owned()], limits).unwrap();
             acknowledged.push((after[0], "after".to_owned()));
             assert_eq!(verdict(dir.path()), Verdict::Intact, "operation {nth}");

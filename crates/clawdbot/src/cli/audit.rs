@@ -1,12 +1,15 @@
 //! `clawdbot audit`.
 
+mod verifying;
+
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;
-use crate::{note, say};
+use crate::say;
 use clap::Subcommand;
-use clawdbot_audit::{AuditError, Tail, Verdict, Verified, human_line, verify};
-use std::path::{Path, PathBuf};
+use clawdbot_audit::{AuditError, Tail, consistency, fsck, human_line, prove, root_key};
+use std::path::Path;
 use std::time::Duration;
+use verifying::VerifyArgs;
 
 /// How often `tail -f` looks.
 const LOOK: Duration = Duration::from_millis(200);
@@ -25,14 +28,31 @@ pub enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check every record: 0 intact, 1 a torn end after a crash, 2 unreadable, 3 tampered with
-    Verify {
-        /// Another folder with a log in it, such as a copy [default: the log of this home]
-        dir: Option<PathBuf>,
+    /// Check everything: 0 intact, 1 a torn end, 2 unreadable, 3 tampered with, 4 rolled back
+    Verify(VerifyArgs),
+    /// Prove that one record is in the log, without showing any other
+    Prove {
+        /// The record's index
+        index: u64,
+    },
+    /// Prove that the log of one size continues the log of an earlier size
+    Consistency {
+        /// Records of the earlier log
+        from: u64,
+        /// Records of the later log
+        to: u64,
+    },
+    /// Check the hashes that proofs are made of against the records
+    Fsck {
+        /// Make those again that are wrong
+        #[arg(long)]
+        repair: bool,
         /// The findings as JSON
         #[arg(long)]
         json: bool,
     },
+    /// Print the public key the log rests on; write it down somewhere else
+    Key,
     /// Print where the log is
     Path,
 }
@@ -44,7 +64,23 @@ pub fn run(command: AuditCommand, home: &Home) -> CliResult {
             follow,
             json,
         } => tail(&home.logs(), lines, follow, json),
-        AuditCommand::Verify { dir, json } => check(&dir.unwrap_or_else(|| home.logs()), json),
+        AuditCommand::Verify(args) => verifying::run(args, home),
+        AuditCommand::Prove { index } => {
+            let proof = prove(&home.logs(), index).map_err(unreadable)?;
+            say!("{}", proof.trim_end());
+            Ok(Exit::Done)
+        }
+        AuditCommand::Consistency { from, to } => {
+            for hash in consistency(&home.logs(), from, to).map_err(unreadable)? {
+                say!("{hash}");
+            }
+            Ok(Exit::Done)
+        }
+        AuditCommand::Fsck { repair, json } => upkeep(&home.logs(), repair, json),
+        AuditCommand::Key => {
+            say!("{}", root_key(&home.logs()).map_err(unreadable)?);
+            Ok(Exit::Done)
+        }
         AuditCommand::Path => {
             say!("{}", home.logs().display());
             Ok(Exit::Done)
@@ -74,45 +110,25 @@ fn show(lines: &[String], json: bool) {
     }
 }
 
-fn check(logs: &Path, json: bool) -> CliResult {
-    let found = verify(logs).map_err(unreadable)?;
+fn upkeep(logs: &Path, repair: bool, json: bool) -> CliResult {
+    let found = fsck(logs, repair).map_err(unreadable)?;
     if json {
         let text = serde_json::to_string(&found).map_err(|e| Failure::new(Exit::Bug, e))?;
         say!("{text}");
+    } else if found.wrong.is_empty() {
+        say!("every hash is that of its records");
     } else {
-        explain(&found);
-    }
-    Ok(match found.verdict {
-        Verdict::Intact => Exit::Done,
-        Verdict::Torn { .. } => Exit::Found,
-        Verdict::Tampered { .. } => Exit::Tampered,
-    })
-}
-
-fn explain(found: &Verified) {
-    let (records, segments) = (found.records, found.segments);
-    match &found.verdict {
-        Verdict::Intact => say!("intact: {records} records, {segments} segment(s)"),
-        Verdict::Torn { segment, bytes } => {
-            say!(
-                "torn: {records} records are intact; {bytes} bytes at the end of {segment} are not"
-            );
-            note!("a crash cut the last write short; the next start sets it aside");
-        }
-        Verdict::Tampered {
-            index,
-            segment,
-            why,
-        } => {
-            say!("TAMPERED at record {index} in {segment}: {why}");
-            note!(
-                "{records} records before it are intact; keep the folder as it is, it is evidence"
-            );
+        let what = if found.repaired {
+            "made again"
+        } else {
+            "wrong or missing"
+        };
+        for file in &found.wrong {
+            say!("{what}: {file}");
         }
     }
-    if let (Some(first), Some(last), Some(head)) = (found.first, found.last, &found.head) {
-        say!("records {first} to {last}, head {head}");
-    }
+    let clean = found.wrong.is_empty() || found.repaired;
+    Ok(if clean { Exit::Done } else { Exit::Found })
 }
 
 fn unreadable(error: AuditError) -> Failure {

@@ -18,6 +18,8 @@ pub enum Exit {
     Unreadable = 2,
     /// `audit verify`: a record was changed, dropped, doubled or moved.
     Tampered = 3,
+    /// `audit verify`: records that a checkpoint vouches for are gone.
+    RolledBack = 4,
     /// The command line was wrong.
     Usage = 64,
     /// The data was wrong.

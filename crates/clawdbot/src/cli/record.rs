@@ -20,11 +20,11 @@ pub(super) struct Record(Recorder);
 impl Record {
     /// Opens the log; without it nothing is changed.
     pub(super) fn open(home: &Home, loaded: &Loaded) -> Result<Self, Failure> {
-        let settings = wire::audit_settings(&loaded.settings);
-        if !settings.enabled {
+        let settings = &loaded.settings;
+        if !settings.gateway.audit.enabled {
             note!("warning: the audit log is off; this change is not written down");
         }
-        Recorder::open(&home.logs(), settings)
+        wire::open_audit(home, settings)
             .map(Self)
             .map_err(unwritten)
     }

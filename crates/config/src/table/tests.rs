@@ -46,6 +46,8 @@ pub(crate) fn others() -> Vec<(&'static str, Value)> {
         ("gateway.audit.logTools", json!(false)),
         ("gateway.audit.maxLogSize", json!(50)),
         ("gateway.audit.maxLogFiles", json!(5)),
+        ("gateway.audit.minAge", json!(48)),
+        ("gateway.audit.register", json!("/var/lib/register")),
         (
             "models.default",
             json!("openrouter/anthropic/claude-sonnet-4.5"),
@@ -207,6 +209,8 @@ fn every_command_of_the_guide_works_as_printed() {
         ("gateway.audit.logTools", "true"),
         ("gateway.audit.maxLogSize", "100"),
         ("gateway.audit.maxLogFiles", "10"),
+        ("gateway.audit.minAge", "24"),
+        ("gateway.audit.register", "/var/lib/register"),
         ("gateway.tools.policy", "restrictive"),
         ("gateway.tools.allowList", "[]"),
         ("gateway.tools.policy", "whitelist"),

@@ -111,6 +111,8 @@ fn one_way() -> Vec<(&'static str, Value, Value)> {
         ("gateway.audit.logTools", json!(true), json!(false)),
         ("gateway.audit.maxLogSize", json!(100), json!(99)),
         ("gateway.audit.maxLogFiles", json!(10), json!(9)),
+        ("gateway.audit.minAge", json!(24), json!(23)),
+        ("gateway.audit.register", json!("/r"), json!("")),
         (
             "models.providers.openai.baseUrl",
             json!("https://api.openai.com/v1"),
@@ -228,7 +230,8 @@ fn how_it_listens_needs_a_restart() {
             "gateway.bind",
             "gateway.port",
             "gateway.tls.certificate",
-            "gateway.tls.key"
+            "gateway.tls.key",
+            "gateway.audit.register"
         ]
     );
 }

@@ -135,11 +135,11 @@ impl Log {
             Failure::new(Exit::Io, format!("nothing was changed: {e}"))
                 .hint("clawdbot audit verify   (a change that cannot be written down is not made)")
         };
-        let settings = wire::audit_settings(&before(file));
-        if !settings.enabled {
+        let settings = before(file);
+        if !settings.gateway.audit.enabled {
             note!("warning: the audit log is off; this change is not written down");
         }
-        let recorder = Recorder::open(&home.logs(), settings).map_err(|e| unwritten(&e))?;
+        let recorder = wire::open_audit(home, &settings).map_err(|e| unwritten(&e))?;
         for change in changes {
             let noted = recorder.note_blocking(Who::default(), Outcome::Begin, event(change));
             noted.map_err(|e| unwritten(&e))?;

@@ -1,0 +1,153 @@
+//! The hashes of the tree on disk, in the layout of C2SP tlog-tiles: `tile/<level>/<number>`, 256
+//! hashes each, `.p/<width>` for the unfinished one of a level.
+//!
+//! Tiles are derived from the records. They are written with the checkpoints, not with each batch, and
+//! made durable before the records they stand for are pruned.
+
+use crate::disk;
+use crate::error::AuditError;
+use crate::tree::{Hash, Tile, Tree, WIDTH, shifted};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// The file of a tile, below the folder of the log.
+pub(crate) fn path(folder: &Path, level: u8, number: u64, width: usize) -> PathBuf {
+    let mut name = format!("{:03}", number % 1000);
+    let mut rest = number / 1000;
+    while rest > 0 {
+        name = format!("x{:03}/{name}", rest % 1000);
+        rest /= 1000;
+    }
+    if width < WIDTH {
+        name = format!("{name}.p/{width}");
+    }
+    folder.join("tile").join(level.to_string()).join(name)
+}
+
+/// Writes a tile under its final name at once; one that is there already is left.
+pub(crate) fn write(folder: &Path, tile: &Tile) -> Result<(), AuditError> {
+    let path = path(folder, tile.level, tile.number, tile.hashes.len());
+    let bytes = tile.hashes.concat();
+    let there = std::fs::metadata(&path).is_ok_and(|meta| meta.len() == bytes.len() as u64);
+    if there {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        disk::make_folder(parent)?;
+    }
+    disk::replace(&path, &bytes, false)
+}
+
+/// Removes the unfinished versions of a tile but the one of this width.
+pub(crate) fn drop_partial(folder: &Path, level: u8, number: u64, keep: usize) {
+    let some = path(folder, level, number, 1);
+    let Some(parent) = some.parent() else { return };
+    let kept = keep.to_string();
+    let mut left = 0;
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_str() == Some(&kept) {
+            left += 1;
+        } else {
+            // A leftover costs a few bytes and confuses nobody: readers ask for a width.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    if left == 0 {
+        let _ = std::fs::remove_dir(parent);
+    }
+}
+
+/// Reads a tile; `None` when it is missing or has not that width.
+pub(crate) fn read(folder: &Path, level: u8, number: u64, width: usize) -> Option<Vec<Hash>> {
+    let bytes = std::fs::read(path(folder, level, number, width)).ok()?;
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    (rest.is_empty() && hashes.len() == width).then(|| hashes.to_vec())
+}
+
+/// The tree of that size, from its unfinished tiles; `None` when one of them is missing.
+pub(crate) fn load(folder: &Path, size: u64) -> Option<Tree> {
+    let mut edge = Vec::new();
+    for level in 0..8 {
+        let count = shifted(size, level);
+        if count == 0 {
+            break;
+        }
+        let width = (count % WIDTH as u64) as usize;
+        edge.push(match width {
+            0 => Vec::new(),
+            width => read(folder, level, count / WIDTH as u64, width)?,
+        });
+    }
+    Some(Tree::from_edge(size, edge))
+}
+
+/// The leaf hashes before `end`, read from whole and unfinished tiles of a tree of `size`.
+pub(crate) fn leaves_before(folder: &Path, end: u64, size: u64) -> Option<Vec<Hash>> {
+    let mut leaves = Vec::with_capacity(end as usize);
+    for number in 0..end.div_ceil(WIDTH as u64) {
+        leaves.append(&mut leaf_tile(folder, number, size)?);
+    }
+    let enough = leaves.len() as u64 >= end;
+    leaves.truncate(end as usize);
+    enough.then_some(leaves)
+}
+
+fn leaf_tile(folder: &Path, number: u64, size: u64) -> Option<Vec<Hash>> {
+    read(folder, 0, number, WIDTH).or_else(|| {
+        let width = size.checked_sub(number * WIDTH as u64)?.min(WIDTH as u64) as usize;
+        // A crash between a tile and its checkpoint leaves a wider one.
+        let wide = (width.max(1)..WIDTH).find_map(|wide| read(folder, 0, number, wide));
+        wide.or_else(|| {
+            (1..width)
+                .rev()
+                .find_map(|wide| read(folder, 0, number, wide))
+        })
+    })
+}
+
+/// Nodes of a tree of `size`, from its tiles, each tile read once.
+#[derive(Debug)]
+pub(crate) struct Nodes<'a> {
+    folder: &'a Path,
+    size: u64,
+    tiles: HashMap<(u8, u64), Vec<Hash>>,
+}
+
+impl<'a> Nodes<'a> {
+    pub(crate) fn new(folder: &'a Path, size: u64) -> Self {
+        Self {
+            folder,
+            size,
+            tiles: HashMap::new(),
+        }
+    }
+
+    /// The root over the leaves from `low` to before `high`, which must be a node of the tree or its
+    /// right edge. `None` when a tile is missing.
+    pub(crate) fn root(&mut self, low: u64, high: u64) -> Option<Hash> {
+        let count = high.checked_sub(low).filter(|count| *count > 0)?;
+        for level in (0..8).rev() {
+            let step = 1_u64 << (8 * u32::from(level));
+            if count == step {
+                return self.hash(level, low / step);
+            }
+        }
+        let half = count.next_power_of_two() / 2;
+        let (left, right) = (self.root(low, low + half)?, self.root(low + half, high)?);
+        Some(crate::tree::node(&left, &right))
+    }
+
+    fn hash(&mut self, level: u8, index: u64) -> Option<Hash> {
+        let (number, at) = (index / WIDTH as u64, (index % WIDTH as u64) as usize);
+        if let Some(tile) = self.tiles.get(&(level, number)) {
+            return tile.get(at).copied();
+        }
+        let (count, width) = (shifted(self.size, level), WIDTH as u64);
+        let wide = count.checked_sub(number * width)?.min(width) as usize;
+        let tile = read(self.folder, level, number, wide)
+            .or_else(|| read(self.folder, level, number, WIDTH))?;
+        let hash = tile.get(at).copied();
+        self.tiles.insert((level, number), tile);
+        hash
+    }
+}
