@@ -144,12 +144,8 @@ impl Log {
     fn with(log_requests: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = AuditSettings {
-            enabled: true,
-            level: Level::Info,
             log_requests,
-            log_tools: true,
-            max_segment_bytes: 64 << 20,
-            max_segments: 3,
+            ..AuditSettings::default()
         };
         let recorder = Recorder::open(folder.path(), settings).unwrap();
         Self {
