@@ -240,7 +240,7 @@ impl Vault {
         let own = self.sources.iter().find_map(KeySource::ours);
         let place = kept.or(own).unwrap_or(Path::new("file"));
         VaultError::Locked(format!(
-            "its key {} is missing; restore it from your backup, or start anew with: clawdbot models auth reset --all",
+            "its key {} is missing, and no other place gives one (the secret clawdbot_vault_key, CLAWDBOT_VAULT_KEY_FILE, CLAWDBOT_VAULT_KEY_COMMAND); give the key it was sealed with, from your backup if need be, or lose the credentials and start anew with: clawdbot models auth reset --all",
             place.display()
         ))
     }
