@@ -7,7 +7,7 @@ use crate::{
     ProviderSettings, RelayCall, ReplyEvent, Timeouts,
 };
 use clawdbot_audit::{AuditSettings, Recorder};
-use clawdbot_domain::{Channel, Level, Origin, Protocol, ProviderName, Secret, Usage, Who};
+use clawdbot_domain::{Channel, Origin, Protocol, ProviderName, Secret, Usage, Who};
 use clawdbot_guard::{Guard, GuardSettings};
 use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
