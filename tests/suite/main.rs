@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod audit_verify;
 mod cli;
 mod cut;
 mod durable;

@@ -1,0 +1,102 @@
+//! The log cannot lie: two verifiers that share no code agree, and the keys of the audit log do what
+//! they say.
+
+use std::path::Path;
+use std::process::Command;
+use testkit::Home;
+
+/// Exit codes of the gateway's verifier and of the independent one.
+fn both(home: &Home) -> (i32, i32) {
+    let ours = home.run(&["audit", "verify"]).code;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/verify_audit.py");
+    let mut python = Command::new("python3");
+    python.arg(script).arg(home.path().join("logs"));
+    let theirs = python.output().expect("python3 runs");
+    (ours, theirs.status.code().unwrap())
+}
+
+/// A home whose log has some records and two epochs.
+fn written() -> Home {
+    let home = Home::new();
+    drop(home.run(&["config", "set", "gateway.port", "18888"]));
+    drop(home.run(&["config", "set", "gateway.port", "18889"]));
+    home
+}
+
+#[track_caller]
+fn agree(home: &Home, what: &str, code: Option<i32>) {
+    let (ours, theirs) = both(home);
+    assert_eq!(ours, theirs, "{what}");
+    match code {
+        Some(code) => assert_eq!(ours, code, "{what}"),
+        None => assert_ne!(ours, 0, "{what}"),
+    }
+}
+
+/// Changes a file in each of these ways, and puts it back.
+fn spoil(home: &Home, file: &Path, step: usize) {
+    let good = std::fs::read(file).unwrap();
+    for at in (0..good.len()).step_by(step) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        std::fs::write(file, bad).unwrap();
+        agree(home, &format!("byte {at} of {}", file.display()), None);
+    }
+    std::fs::write(file, good).unwrap();
+}
+
+#[test]
+fn an_independent_verifier_agrees_on_everything_that_can_be_done_to_a_log() {
+    let home = written();
+    agree(&home, "intact", Some(0));
+    let logs = home.path().join("logs");
+    let segment = logs.join("audit-00000000000000000000.jsonl");
+    spoil(&home, &segment, 211);
+    spoil(&home, &logs.join("checkpoint"), 61);
+    spoil(&home, &logs.join("epochs"), 173);
+    let good = std::fs::read_to_string(&segment).unwrap();
+    let lines: Vec<&str> = good.split_inclusive('\n').collect();
+    let last = lines.len() - 1;
+    for at in 0..lines.len() {
+        let (mut dropped, mut doubled) = (lines.clone(), lines.clone());
+        dropped.remove(at);
+        doubled.insert(at, lines[at]);
+        std::fs::write(&segment, dropped.concat()).unwrap();
+        agree(&home, "dropped", Some(if at == last { 4 } else { 3 }));
+        std::fs::write(&segment, doubled.concat()).unwrap();
+        agree(&home, "doubled", Some(3));
+        if at < last {
+            let mut swapped = lines.clone();
+            swapped.swap(at, at + 1);
+            std::fs::write(&segment, swapped.concat()).unwrap();
+            agree(&home, "swapped", Some(3));
+        }
+    }
+    std::fs::write(&segment, format!("{good}{{\"index\":")).unwrap();
+    agree(&home, "torn", Some(1));
+    std::fs::write(&segment, &good).unwrap();
+    std::fs::remove_file(logs.join("epochs")).unwrap();
+    agree(&home, "no keys", Some(2));
+}
+
+#[test]
+fn the_register_must_be_there_and_shows_a_rollback() {
+    let home = written();
+    let register = home.path().join("register");
+    home.set("gateway.audit.register", register.to_str().unwrap());
+    let ran = home.run(&["gateway", "--port", "0"]);
+    assert_ne!(ran.code, 0, "it must not start without its register");
+    assert!(ran.err.contains("register"), "{}", ran.err);
+    std::fs::write(&register, "").unwrap();
+    let old = std::fs::read(home.path().join("logs/audit-00000000000000000000.jsonl")).unwrap();
+    drop(home.run(&["config", "set", "gateway.port", "18890"]));
+    let held = std::fs::read_to_string(&register).unwrap();
+    assert!(held.starts_with("clawdbot.local/"), "{held}");
+    assert_eq!(home.run(&["audit", "verify"]).code, 0);
+    std::fs::write(
+        home.path().join("logs/audit-00000000000000000000.jsonl"),
+        old,
+    )
+    .unwrap();
+    assert_eq!(home.run(&["audit", "verify"]).code, 4);
+}
