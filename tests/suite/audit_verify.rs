@@ -100,3 +100,22 @@ fn the_register_must_be_there_and_shows_a_rollback() {
     .unwrap();
     assert_eq!(home.run(&["audit", "verify"]).code, 4);
 }
+
+#[test]
+fn a_query_finds_by_event_outcome_and_time() {
+    let home = written();
+    let count = |args: &[&str]| {
+        let ran = home.run(&[&["audit", "query", "--json"], args].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        ran.out.lines().count()
+    };
+    let all = count(&[]);
+    assert_eq!(all, home.audit().records().len());
+    assert_eq!(
+        count(&["--event", "security.config", "--outcome", "begin"]),
+        2
+    );
+    assert_eq!(count(&["--actor", "nobody"]), 0);
+    assert_eq!(count(&["--since", "2999-01-01"]), 0);
+    assert_eq!(count(&["--until", "2999-01-01"]), all);
+}

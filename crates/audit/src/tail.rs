@@ -90,7 +90,8 @@ fn last_lines(file: &mut File, count: usize) -> std::io::Result<(Vec<String>, u6
     let (mut start, mut bytes) = (len, Vec::new());
     // One newline more than lines: the one before the first line wanted.
     while start > 0 && memchr::memchr_iter(b'\n', &bytes).count() <= count {
-        let piece = PIECE.min(start);
+        // Twice as much each time, so that reading all of a long file takes no longer than its length.
+        let piece = PIECE.max(bytes.len() as u64).min(start);
         start -= piece;
         file.seek(SeekFrom::Start(start))?;
         let mut before = Vec::with_capacity(piece as usize + bytes.len());

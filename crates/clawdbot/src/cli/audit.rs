@@ -1,5 +1,6 @@
 //! `clawdbot audit`.
 
+mod query;
 mod verifying;
 
 use super::{CliResult, Exit, Failure};
@@ -7,6 +8,7 @@ use crate::home::Home;
 use crate::say;
 use clap::Subcommand;
 use clawdbot_audit::{AuditError, Tail, consistency, fsck, human_line, prove, root_key};
+use query::QueryArgs;
 use std::path::Path;
 use std::time::Duration;
 use verifying::VerifyArgs;
@@ -28,6 +30,8 @@ pub enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Find records
+    Query(QueryArgs),
     /// Check everything: 0 intact, 1 a torn end, 2 unreadable, 3 tampered with, 4 rolled back
     Verify(VerifyArgs),
     /// Prove that one record is in the log, without showing any other
@@ -64,6 +68,7 @@ pub fn run(command: AuditCommand, home: &Home) -> CliResult {
             follow,
             json,
         } => tail(&home.logs(), lines, follow, json),
+        AuditCommand::Query(args) => query::run(&args, home),
         AuditCommand::Verify(args) => verifying::run(args, home),
         AuditCommand::Prove { index } => {
             let proof = prove(&home.logs(), index).map_err(unreadable)?;
