@@ -141,15 +141,6 @@ pub(crate) fn tool(text: &str) -> Result<ToolName, String> {
     ))
 }
 
-/// An absolute path, or nothing.
-pub(crate) fn path(text: &str) -> Result<String, String> {
-    let plain = std::path::Path::new(text).is_absolute() && !text.chars().any(char::is_control);
-    if text.is_empty() || plain {
-        return Ok(text.to_owned());
-    }
-    Err("must be an absolute path, or empty for none".to_owned())
-}
-
 /// A provider's base URL, without a closing '/'.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     let (origin, path) = Origin::of_base_url(text).map_err(|e| e.to_string())?;

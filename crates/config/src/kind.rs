@@ -28,8 +28,6 @@ pub(crate) enum Kind {
     Mode(At<SandboxMode>),
     Policy(At<ToolPolicyMode>),
     Model(At<ModelRef>),
-    /// An absolute path, or nothing.
-    Path(At<String>),
     BaseUrl(ProviderName),
     File(At<Option<String>>),
     Networks(At<Vec<IpNet>>),
@@ -82,7 +80,6 @@ impl Kind {
             Self::Mode(at) => *at(into) = pick(value, &MODES)?,
             Self::Policy(at) => *at(into) = pick(value, &POLICIES)?,
             Self::Model(at) => *at(into) = ModelRef::parse(word(value)?)?,
-            Self::Path(at) => *at(into) = check::path(word(value)?)?,
             Self::BaseUrl(provider) => {
                 into.base_urls
                     .insert(provider, check::base_url(word(value)?)?);
@@ -121,7 +118,6 @@ impl Kind {
             Self::Mode(at) => at(v).as_str().into(),
             Self::Policy(at) => at(v).as_str().into(),
             Self::Model(at) => at(v).to_string().into(),
-            Self::Path(at) => at(v).clone().into(),
             Self::BaseUrl(provider) => v
                 .base_urls
                 .remove(&provider)
@@ -151,7 +147,6 @@ impl Kind {
             | Self::Mode(_)
             | Self::Policy(_)
             | Self::Model(_)
-            | Self::Path(_)
             | Self::Site(_)
             | Self::BaseUrl(_)
             | Self::File(_) => Ok(Value::String(text.to_owned())),
@@ -183,7 +178,6 @@ impl Kind {
                 format!("one of {}", self.words().join(", "))
             }
             Self::Model(_) => "provider/model".into(),
-            Self::Path(_) => "an absolute path, or empty for none".into(),
             Self::BaseUrl(_) => "https://… (http://… on this machine only)".into(),
             Self::File(_) => "an absolute path".into(),
             Self::Networks(_) => "a list of networks such as 10.0.0.0/8".into(),
@@ -215,7 +209,6 @@ impl Kind {
             | Self::Amount(..)
             | Self::Bind(_)
             | Self::Model(_)
-            | Self::Path(_)
             | Self::BaseUrl(_)
             | Self::File(_)
             | Self::Networks(_)

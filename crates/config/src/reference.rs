@@ -74,7 +74,6 @@ fn type_of(kind: Kind) -> Value {
             json!({"type": "string", "enum": kind.words()})
         }
         Kind::Bind(_) => json!({"type": "string", "minLength": 1}),
-        Kind::Path(_) => json!({"type": "string", "pattern": "^(/.*)?$"}),
         Kind::Model(_) => json!({"type": "string", "pattern": "^[a-z]+/\\S+$"}),
         Kind::BaseUrl(_) => json!({"type": "string", "pattern": "^https?://[^\\s?#@]+$"}),
         Kind::File(_) => json!({"type": "string", "pattern": "^/.*[^/]$"}),

@@ -249,7 +249,7 @@ impl From<&Values> for Gateway {
                 strict_mode: v.guard_strict,
             },
             audit: v.audit,
-            audit_register: Some(v.audit_register.clone()).filter(|path| !path.is_empty()),
+            audit_register: v.audit_register.clone(),
             log_level: v.log_level,
         }
     }

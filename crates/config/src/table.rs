@@ -206,7 +206,7 @@ pub static KEYS: [Key; 41] = [
     .weaker(Weaker::Lower),
     key(
         "gateway.audit.register",
-        Kind::Path(|v| &mut v.audit_register),
+        Kind::File(|v| &mut v.audit_register),
         "A file outside the logs folder, best on another volume, that keeps the newest signed \
          checkpoint and shows when the log was rolled back. It must be there; begin with an \
          empty one. Empty for none.",

@@ -43,7 +43,7 @@ pub struct Values {
     pub(crate) guard_strict: bool,
     pub(crate) audit: AuditPolicy,
     /// Empty when there is none.
-    pub(crate) audit_register: String,
+    pub(crate) audit_register: Option<String>,
     pub(crate) log_level: Level,
     pub(crate) model: ModelRef,
     pub(crate) demo_enabled: bool,
@@ -85,7 +85,7 @@ impl Default for Values {
                 max_log_files: 10,
                 min_age_hours: 24,
             },
-            audit_register: String::new(),
+            audit_register: None,
             log_level: Level::Info,
             model: ModelRef {
                 provider: ProviderName::Demo,
@@ -170,7 +170,7 @@ impl From<&Settings> for Values {
             guard_enabled: g.prompt_injection.enabled,
             guard_strict: g.prompt_injection.strict_mode,
             audit: g.audit,
-            audit_register: g.audit_register.clone().unwrap_or_default(),
+            audit_register: g.audit_register.clone(),
             log_level: g.log_level,
             model: s.models.default.clone(),
             demo_enabled: s.models.demo_enabled,

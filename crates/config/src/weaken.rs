@@ -112,7 +112,7 @@ impl Weaker {
             Self::Widened => widened(from, to),
             Self::Changed(safe) => to.as_str() != Some(safe),
             Self::Unset => to.is_null(),
-            Self::Moved => from.as_str() != Some(""),
+            Self::Moved => !from.is_null(),
             Self::Elsewhere => elsewhere(from, to, &key.default_value()),
         }
     }

@@ -113,7 +113,7 @@ fn one_way() -> Vec<(&'static str, Value, Value)> {
         ("gateway.audit.maxLogSize", json!(100), json!(99)),
         ("gateway.audit.maxLogFiles", json!(10), json!(9)),
         ("gateway.audit.minAge", json!(24), json!(23)),
-        ("gateway.audit.register", json!("/r"), json!("")),
+        ("gateway.audit.register", json!("/r"), json!(null)),
         (
             "models.providers.openai.baseUrl",
             json!("https://api.openai.com/v1"),
