@@ -11,7 +11,9 @@
 
 mod architecture;
 mod audit_verify;
+mod browser;
 mod cli;
+mod clock;
 mod cut;
 mod durable;
 mod edge;
