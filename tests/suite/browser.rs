@@ -61,7 +61,7 @@ fn shown(url: &str) -> String {
 fn attack(gateway: &Gateway) -> String {
     let (port, token) = (gateway.port, &gateway.token);
     format!(
-        r#"<!doctype html><body><pre id=o></pre><script>
+        r"<!doctype html><body><pre id=o></pre><script>
 const say = (n, v) => {{ document.getElementById('o').textContent += n + '=' + v + ';\n'; }};
 const body = JSON.stringify({{name: 'evil', scopes: ['admin']}});
 const auth = {{authorization: 'Bearer {token}'}};
@@ -89,7 +89,7 @@ const tries = {{
   }}
   say('all', 'done');
 }})();
-</script>"#
+</script>"
     )
 }
 
