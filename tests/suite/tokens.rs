@@ -79,12 +79,12 @@ fn a_hundred_commands_at_once_lose_no_token_and_revive_none() {
     for (args, child) in running {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        if said.contains("did not confirm the record") {
+        if !output.status.success() {
             // A slow disk and a hundred at once: refused, so it did not happen, and may be done again.
+            assert!(said.contains("nothing was changed"), "{said}");
             let args = args.iter().map(String::as_str).collect::<Vec<_>>();
-            let _ = home.run(&args).ok("the second try");
-        } else {
-            assert!(output.status.success(), "{said}");
+            let again = (0..10).any(|_| home.run(&args).code == 0);
+            assert!(again, "{args:?} is refused for good: {said}");
         }
     }
     for token in &doomed {
