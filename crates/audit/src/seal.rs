@@ -359,3 +359,6 @@ fn checkpoint_of(folder: &Path, epochs: &Epochs) -> Result<Option<Signed>, Audit
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,6 +207,35 @@ fn pruning_is_written_down_and_what_is_left_verifies() {
 }
 
 #[test]
+fn a_segment_younger_than_the_least_age_is_kept_however_many_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
+    let limits = Limits {
+        min_age: Duration::from_secs(60 * 60),
+        ..TIGHT
+    };
+    let more: Vec<String> = (0..24).map(|at| format!("record {at}")).collect();
+    append(&mut log, &more, limits).unwrap();
+    let all = Segment::list(dir.path()).unwrap();
+    assert!(all.len() > 3, "{}", all.len());
+    assert!(!lines(dir.path()).concat().contains("audit.pruned"));
+    // The oldest and the third get old: the third stays, for the second before it is young.
+    for at in [0, 2] {
+        let file = fs::File::options().write(true).open(&all[at].path).unwrap();
+        let then = std::time::SystemTime::now() - 2 * limits.min_age;
+        file.set_modified(then).unwrap();
+    }
+    append(&mut log, &more, limits).unwrap();
+    let kept = Segment::list(dir.path()).unwrap();
+    assert_eq!(kept[..3], all[1..4]);
+    assert_eq!(
+        lines(dir.path()).concat().matches("audit.pruned").count(),
+        1
+    );
+    assert_eq!(verdict(dir.path()), Verdict::Intact);
+}
+
+#[test]
 fn a_torn_last_line_is_set_aside_and_written_down() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path(), 3));

@@ -119,12 +119,17 @@ impl Statements {
         if let Some(wrong) = &self.wrong {
             return wrong.clone();
         }
-        let mut proven = 0;
-        for (size, root, by) in self.all() {
-            match seen.roots.get(&size) {
-                Some(found) if *found == root => proven = size,
-                Some(_) => return tampered(proven, &segment_of(held, proven), &rewritten(size)),
-                None => return Self::short(seen, (size, by), verdict, held, against),
+        let all = self.all();
+        for (size, root, by) in &all {
+            match seen.roots.get(size) {
+                Some(found) if found == root => {}
+                Some(_) => {
+                    // Two statements of one size may differ, so only those of smaller sizes prove anything.
+                    let smaller = all.iter().map(|(size, ..)| *size);
+                    let proven = smaller.filter(|one| one < size).max().unwrap_or(0);
+                    return tampered(proven, &segment_of(held, proven), &rewritten(*size));
+                }
+                None => return Self::short(seen, (*size, by), verdict, held, against),
             }
         }
         verdict
