@@ -119,3 +119,47 @@ fn a_query_finds_by_event_outcome_and_time() {
     assert_eq!(count(&["--since", "2999-01-01"]), 0);
     assert_eq!(count(&["--until", "2999-01-01"]), all);
 }
+
+#[test]
+fn a_report_tells_the_day_and_an_export_has_every_record() {
+    let home = written();
+    let done = |args: &[&str]| {
+        let ran = home.run(&[&["audit"], args].concat());
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+        ran.out
+    };
+    let records = home.audit().records().len();
+    let page = done(&["report"]);
+    assert!(
+        page.starts_with(&format!("{records} records since ")),
+        "{page}"
+    );
+    assert!(
+        page.contains("       2  security.config.changed begin"),
+        "{page}"
+    );
+    assert!(page.contains("No gaps."), "{page}");
+    let report: serde_json::Value =
+        serde_json::from_str(&done(&["report", "--week", "--json"])).unwrap();
+    assert_eq!(report["records"], records);
+    assert_eq!(report["events"]["security.config.changed"]["begin"], 2);
+    let segment = home.path().join("logs/audit-00000000000000000000.jsonl");
+    let kept = std::fs::read_to_string(&segment).unwrap();
+    assert_eq!(done(&["export"]), kept, "as it stands in the log");
+    let cef = done(&["export", "--format", "cef", "--event", "security.config"]);
+    assert!(cef.lines().count() >= 2, "{cef}");
+    assert!(
+        cef.lines().all(|line| line.starts_with("CEF:0|Clawdbot|")),
+        "{cef}"
+    );
+    let csv = done(&["query", "--csv"]);
+    assert_eq!(csv.lines().count(), records + 1);
+    // A record that was taken out is a gap of the report, too.
+    let lines: Vec<&str> = kept.split_inclusive('\n').collect();
+    std::fs::write(&segment, [&lines[..1], &lines[2..]].concat().concat()).unwrap();
+    let page = done(&["report"]);
+    assert!(
+        page.contains("record 1 should follow, but 2 does"),
+        "{page}"
+    );
+}

@@ -64,7 +64,7 @@ fn details(record: &Map<String, Value>, shown: &mut String) {
 }
 
 /// The text with everything escaped that a terminal would obey.
-fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || deceives(c) {

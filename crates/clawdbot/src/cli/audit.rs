@@ -1,6 +1,9 @@
 //! `clawdbot audit`.
 
+mod export;
 mod query;
+mod record;
+mod report;
 mod verifying;
 
 use super::{CliResult, Exit, Failure};
@@ -8,7 +11,9 @@ use crate::home::Home;
 use crate::say;
 use clap::Subcommand;
 use clawdbot_audit::{AuditError, Tail, consistency, fsck, human_line, prove, root_key};
+use export::ExportArgs;
 use query::QueryArgs;
+use report::ReportArgs;
 use std::path::Path;
 use std::time::Duration;
 use verifying::VerifyArgs;
@@ -32,6 +37,10 @@ pub enum AuditCommand {
     },
     /// Find records
     Query(QueryArgs),
+    /// What happened in a day or a week: counts, denials, new actors, tools, slow requests, gaps
+    Report(ReportArgs),
+    /// Write records in the form another system takes
+    Export(ExportArgs),
     /// Check everything: 0 intact, 1 a torn end, 2 unreadable, 3 tampered with, 4 rolled back
     Verify(VerifyArgs),
     /// Prove that one record is in the log, without showing any other
@@ -69,6 +78,8 @@ pub fn run(command: AuditCommand, home: &Home) -> CliResult {
             json,
         } => tail(&home.logs(), lines, follow, json),
         AuditCommand::Query(args) => query::run(&args, home),
+        AuditCommand::Report(args) => report::run(&args, home),
+        AuditCommand::Export(args) => export::run(&args, home),
         AuditCommand::Verify(args) => verifying::run(args, home),
         AuditCommand::Prove { index } => {
             let proof = prove(&home.logs(), index).map_err(unreadable)?;

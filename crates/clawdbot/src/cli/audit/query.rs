@@ -1,63 +1,83 @@
 //! `clawdbot audit query`.
 
+use super::record::{Filter, Record};
 use super::{show, unreadable};
 use crate::cli::{CliResult, Exit};
 use crate::home::Home;
+use crate::say;
 use clap::Args;
-use clawdbot_audit::Tail;
-use serde_json::Value;
+use clawdbot_audit::Records;
 
 #[derive(Debug, Args)]
 pub struct QueryArgs {
-    /// Only records from this time on, such as 2026-11-25 or 2026-11-25T22:00:00Z (UTC)
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Only records before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
-    /// Only events that begin so, such as `tool` or `security.`
-    #[arg(long)]
-    event: Option<String>,
-    /// Only what this token did
-    #[arg(long, value_name = "TOKEN")]
-    actor: Option<String>,
-    /// Only of this conversation
-    #[arg(long)]
-    session: Option<String>,
-    /// Only what ended so: begin, ok, denied, failed, abandoned
-    #[arg(long)]
-    outcome: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// The records as they stand in the log, one JSON object a line
-    #[arg(long)]
+    #[arg(long, conflicts_with = "csv")]
     json: bool,
+    /// As a table for a spreadsheet, what tells the event apart as JSON in the last column
+    #[arg(long)]
+    csv: bool,
 }
 
+/// Columns of the table that are fields of the record.
+const COLUMNS: [&str; 10] = [
+    "index", "time", "level", "event", "outcome", "actor", "session", "request", "address", "begin",
+];
+
 pub fn run(args: &QueryArgs, home: &Home) -> CliResult {
-    let (_, lines) = Tail::open(&home.logs(), usize::MAX).map_err(unreadable)?;
-    let found: Vec<String> = lines.into_iter().filter(|line| args.wants(line)).collect();
-    show(&found, args.json);
+    if args.csv {
+        say!("{},details", COLUMNS.join(","));
+    }
+    for line in Records::open(&home.logs()).map_err(unreadable)? {
+        let line = line.map_err(unreadable)?;
+        let Some(record) = Record::parse(&line).filter(|record| args.filter.wants(record)) else {
+            continue;
+        };
+        if args.csv {
+            say!("{}", row(&record));
+        } else {
+            show(&[line], args.json);
+        }
+    }
     Ok(Exit::Done)
 }
 
-impl QueryArgs {
-    fn wants(&self, line: &str) -> bool {
-        let Ok(record) = serde_json::from_str::<Value>(line) else {
-            return false;
-        };
-        let text = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or("");
-        let is = |wanted: &Option<String>, field: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == text(field))
-        };
-        // Times are all UTC in one form, so their order is that of their text.
-        let time = text("time");
-        self.since.as_deref().is_none_or(|since| time >= since)
-            && self.until.as_deref().is_none_or(|until| time < until)
-            && self
-                .event
-                .as_deref()
-                .is_none_or(|event| text("event").starts_with(event))
-            && is(&self.actor, "actor")
-            && is(&self.session, "session")
-            && is(&self.outcome, "outcome")
+fn row(record: &Record) -> String {
+    let cell = |field: &&str| match record.number(field) {
+        Some(number) => number.to_string(),
+        None => quoted(record.text(field)),
+    };
+    let mut cells: Vec<String> = COLUMNS.iter().map(cell).collect();
+    cells.push(quoted(&record.details()));
+    cells.join(",")
+}
+
+/// Text of one cell. A spreadsheet must not run as a formula what somebody got into the log.
+fn quoted(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let mark = if formula { "'" } else { "" };
+    format!("\"{mark}{}\"", text.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{quoted, row};
+    use crate::cli::audit::record::Record;
+
+    #[test]
+    fn a_cell_is_never_a_formula_and_never_two_cells() {
+        assert_eq!(quoted("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
+        assert_eq!(quoted("a\",\"b"), "\"a\"\",\"\"b\"");
+    }
+
+    #[test]
+    fn a_row_has_the_frame_in_columns_and_the_rest_in_one() {
+        let line = r#"{"index":7,"time":"t","boot":"b","mono":1,"level":"info","event":"tool.begin","tool":"x","outcome":"begin","actor":"a","prev":"0","hash":"1"}"#;
+        let record = Record::parse(line).unwrap();
+        assert_eq!(
+            row(&record),
+            r#"7,"t","info","tool.begin","begin","a","","","","","{""tool"":""x""}""#
+        );
     }
 }

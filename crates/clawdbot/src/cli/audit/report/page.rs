@@ -1,0 +1,62 @@
+//! The report for people.
+
+use super::Report;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// So many lines of a table are shown; `--json` has all.
+const SHOWN: usize = 20;
+
+pub(super) fn of(report: &Report) -> String {
+    let mut page = format!("{} records since {}\n", report.records, report.since);
+    let mut counts = BTreeMap::new();
+    for (event, outcomes) in &report.events {
+        for (outcome, times) in outcomes {
+            counts.insert(format!("{event} {outcome}"), *times);
+        }
+    }
+    table(&mut page, "What happened", &counts);
+    table(&mut page, "What was not allowed", &report.denials);
+    table(&mut page, "Tools used", &report.tools);
+    let slow = report.slowest.iter().map(|slow| {
+        let millis = slow.micros / 1_000;
+        format!(
+            "{millis:>8} ms  {} {} (record {})",
+            slow.method, slow.path, slow.index
+        )
+    });
+    list(&mut page, "Slowest requests", &slow.collect::<Vec<_>>());
+    list(&mut page, "Actors never seen before", &report.new_actors);
+    let mut gaps = report.gaps.clone();
+    if report.unreadable > 0 {
+        gaps.push(format!("{} lines are no records", report.unreadable));
+    }
+    if gaps.is_empty() {
+        page.push_str("\nNo gaps. Whether all of this can be believed: clawdbot audit verify\n");
+    }
+    list(&mut page, "Gaps", &gaps);
+    page
+}
+
+/// The largest counts first.
+fn table(page: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
+    let mut rows: Vec<_> = counts.iter().collect();
+    rows.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
+    let rows = rows
+        .iter()
+        .map(|(what, times)| format!("{times:>8}  {what}"));
+    list(page, title, &rows.collect::<Vec<_>>());
+}
+
+fn list(page: &mut String, title: &str, rows: &[String]) {
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(page, "\n{title}");
+    for row in rows.iter().take(SHOWN) {
+        let _ = writeln!(page, "  {}", clawdbot_audit::visible(row));
+    }
+    if rows.len() > SHOWN {
+        let _ = writeln!(page, "  and {} more", rows.len() - SHOWN);
+    }
+}
