@@ -265,15 +265,14 @@ def verify(folder, key=None, register=None, copy=False):
         later = later and not any(is_by(note, epoch["key"]) for epoch in epochs)
         if note and not later and not vouched(note, epochs):
             tampered(epochs[-1]["size"] if epochs else 0, f"the {name} is not signed by the key of its epoch")
-    proven = 0
     for size, root, name in sorted(signed):
         if size not in tree.roots:
             if name == "register" or not copy:
                 raise Verdict(4, f"rolled back: record {tree.size} is missing, the {name} knows of {size}")
             raise Verdict(1, f"torn: the copy ends at record {tree.size}")
         if tree.roots[size] != root:
+            proven = max((smaller for smaller, _, _ in signed if smaller < size), default=0)
             tampered(proven, "the records do not give the root that was signed")
-        proven = size
     if torn:
         raise Verdict(1, f"torn: {torn} bytes after record {tree.size}")
     return f"intact: {tree.size} records"
