@@ -12,11 +12,12 @@ fn unlimited() -> Gateway {
     home.start()
 }
 
-/// Everything that comes back until the gateway hangs up, or until it waits for a next request.
+/// Everything that comes back until the gateway hangs up, or until it waits for a next request. (The
+/// answer to a failed authentication is held back for up to two seconds.)
 fn said_to(port: u16, bytes: &[u8]) -> (String, bool) {
     let mut stream = http::connect(port);
     stream
-        .set_read_timeout(Some(Duration::from_secs(2)))
+        .set_read_timeout(Some(Duration::from_secs(8)))
         .unwrap();
     let _ = stream.write_all(bytes);
     let mut said = Vec::new();
