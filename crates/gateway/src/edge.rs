@@ -6,6 +6,7 @@ use clawdbot_domain::TokenId;
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use ipnet::IpNet;
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -185,12 +186,7 @@ impl Edge {
         let Some(limit) = rules.limit else {
             return Ok(());
         };
-        match self.by_token.admit(token, limit, now) {
-            Admission::Admitted { .. } => Ok(()),
-            Admission::Refused { retry_after } => {
-                Err(ApiError::too_many("rate limit of the token", retry_after))
-            }
-        }
+        pass(&self.by_token, token, limit, now, "rate limit of the token").map(drop)
     }
 
     /// Counts a request of a token to an admin route.
@@ -203,13 +199,14 @@ impl Edge {
         if rules.limit.is_none() {
             return Ok(());
         }
-        match self.by_admin.admit(token, ADMIN, now) {
-            Admission::Admitted { .. } => Ok(()),
-            Admission::Refused { retry_after } => Err(ApiError::too_many(
-                "rate limit of admin routes",
-                retry_after,
-            )),
-        }
+        pass(
+            &self.by_admin,
+            token,
+            ADMIN,
+            now,
+            "rate limit of admin routes",
+        )
+        .map(drop)
     }
 
     /// Counts a failed authentication and says how long its answer is to be held back; past the cap
@@ -219,13 +216,23 @@ impl Edge {
             max_requests: FAILURES,
             window: FAILURE_WINDOW,
         };
-        match self.failures.admit(&network(client), limit, now) {
-            Admission::Admitted { remaining } => Ok(delay_of(FAILURES - remaining)),
-            Admission::Refused { retry_after } => Err(ApiError::too_many(
-                "too many failed authentications",
-                retry_after,
-            )),
-        }
+        let why = "too many failed authentications";
+        let remaining = pass(&self.failures, &network(client), limit, now, why)?;
+        Ok(delay_of(FAILURES - remaining))
+    }
+}
+
+/// Counts one request; how many more may pass now, or when the next one may.
+fn pass<K: Hash + Eq + Clone>(
+    counts: &SlidingLog<K>,
+    client: &K,
+    limit: Limit,
+    now: Instant,
+    which: &str,
+) -> Result<u32, ApiError> {
+    match counts.admit(client, limit, now) {
+        Admission::Admitted { remaining } => Ok(remaining),
+        Admission::Refused { retry_after } => Err(ApiError::too_many(which, retry_after)),
     }
 }
 
