@@ -323,13 +323,7 @@ async fn operator_token(
         Plan::Keep(token) => return Ok(token),
         Plan::Make(renewal) => renewal,
     };
-    let info = renewal.draft().info();
-    let event = Event::TokenCreated {
-        token: info.id.clone(),
-        name: info.name.clone(),
-        scopes: info.scopes.to_string(),
-        expires: Some(info.expires.to_string()),
-    };
+    let event = renewal.draft().info().created_event();
     recorder
         .note(Who::default(), Outcome::Begin, event)
         .await

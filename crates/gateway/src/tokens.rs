@@ -141,7 +141,7 @@ pub(crate) async fn create(caller: Caller, request: Request<Body>) -> Handled {
         ttl: asked.ttl_seconds.map(Duration::from_secs),
     };
     let draft = caller.rooms().tokens.draft(&new, now).map_err(failed)?;
-    let events = vec![created(&draft)];
+    let events = vec![draft.info().created_event()];
     let made = keep(&caller, draft, events, now).await?;
     Ok(json_of(StatusCode::CREATED, &made))
 }
@@ -175,7 +175,7 @@ pub(crate) async fn rotate(caller: Caller, request: Request<Body>) -> Handled {
         token: id,
         reason: format!("replaced by {}, in {} s", draft.info().id, grace.as_secs()),
     };
-    let events = vec![ends, created(&draft)];
+    let events = vec![ends, draft.info().created_event()];
     let made = keep(&caller, draft, events, now).await?;
     Ok(json_of(StatusCode::CREATED, &made))
 }
@@ -234,16 +234,6 @@ async fn in_store<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let store = caller.rooms().tokens.clone();
     crate::record::blocking(move || work(&store).map_err(failed)).await
-}
-
-fn created(draft: &Draft) -> Event {
-    let info = draft.info();
-    Event::TokenCreated {
-        token: info.id,
-        name: info.name,
-        scopes: info.scopes.to_string(),
-        expires: Some(info.expires.to_string()),
-    }
 }
 
 /// The second part of the path: `/tokens/{id}/…`.

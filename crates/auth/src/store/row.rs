@@ -3,7 +3,7 @@
 use crate::database::Database;
 use crate::error::{AuthError, Rejected};
 use crate::keyed::Keyed;
-use clawdbot_domain::{ScopeSet, TokenEnv, TokenId, UnixTime};
+use clawdbot_domain::{Event, ScopeSet, TokenEnv, TokenId, UnixTime};
 use rusqlite::{OptionalExtension as _, Transaction, params, types::Type};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +86,16 @@ impl TokenState {
 const DUE_AT_MOST: Duration = Duration::from_secs(14 * 86_400);
 
 impl TokenInfo {
+    /// That it was made, for the audit log.
+    pub fn created_event(&self) -> Event {
+        Event::TokenCreated {
+            token: self.id.clone(),
+            name: self.name.clone(),
+            scopes: self.scopes.to_string(),
+            expires: Some(self.expires.to_string()),
+        }
+    }
+
     /// Whether it counts now.
     pub fn state(&self, now: UnixTime) -> TokenState {
         let tenth = self.expires.since(self.created) / 10;

@@ -98,7 +98,7 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
                 ttl,
             };
             let draft = store.draft(&new, now).map_err(|e| failed(&e))?;
-            let event = created(&draft.info());
+            let event = draft.info().created_event();
             let (token, info) = record.act(&event, || store.keep(draft))?;
             show(&token, &info);
         }
@@ -120,7 +120,7 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
                 token: id.clone(),
                 reason: format!("replaced by {}, in {} s", draft.info().id, grace.as_secs()),
             };
-            let events = [ends, created(&draft.info())];
+            let events = [ends, draft.info().created_event()];
             let (token, info) = record.act_at_once(&events, || store.keep(draft))?;
             note!(
                 "takes the place of {id}, which counts for {} s longer",
@@ -182,15 +182,6 @@ fn show(token: &Secret, info: &TokenInfo) {
         day(info.expires)
     );
     say!("{}", token.expose());
-}
-
-fn created(info: &TokenInfo) -> Event {
-    Event::TokenCreated {
-        token: info.id.clone(),
-        name: info.name.clone(),
-        scopes: info.scopes.to_string(),
-        expires: Some(info.expires.to_string()),
-    }
 }
 
 fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
