@@ -63,6 +63,11 @@ impl Home {
         self.root.join("logs")
     }
 
+    /// The operational log; rotated ones lie beside it.
+    pub fn operational_log(&self) -> PathBuf {
+        self.logs().join("gateway.log")
+    }
+
     /// Databases.
     pub fn state(&self) -> PathBuf {
         self.root.join("state")

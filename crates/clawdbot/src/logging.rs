@@ -1,10 +1,11 @@
 //! The operational log: what the program did, for the person who runs it. It is no audit log.
 
+mod rotating;
+
 use crate::secrecy;
 use clawdbot_domain::Level;
-use std::fs::OpenOptions;
+use rotating::Rotating;
 use std::io::{IsTerminal as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -32,6 +33,11 @@ fn level() -> LevelFilter {
     }
 }
 
+/// A filter for each layer: its type names the layers below it.
+fn by_level<S: tracing::Subscriber>() -> impl tracing_subscriber::layer::Filter<S> {
+    dynamic_filter_fn(|meta, _| *meta.level() <= level())
+}
+
 /// Masks secrets in what is written. Each event comes whole, in one piece.
 struct Masked<W>(W);
 
@@ -47,34 +53,33 @@ impl<W: Write> Write for Masked<W> {
     }
 }
 
-/// To standard error: a container or service manager collects it.
-pub fn to_stderr(at: Level) {
-    set_level(at);
-    let writer = fmt::layer()
-        .with_writer(|| Masked(std::io::stderr()))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
-    let filter = dynamic_filter_fn(|meta, _| *meta.level() <= level());
-    let _ = tracing_subscriber::registry()
-        .with(writer.with_filter(filter))
-        .try_init();
+/// Where the operational log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Also {
+    /// To standard error too: a container or service manager collects it.
+    Stderr,
+    /// To the file only, while a chat has the terminal.
+    Nothing,
 }
 
-/// To a file, while a chat has the terminal.
-pub fn to_file(path: &Path, at: Level) -> std::io::Result<()> {
+/// Starts the operational log in this file of the home, which outlives a container and its log.
+pub fn start(path: &Path, at: Level, also: Also) -> std::io::Result<()> {
     set_level(at);
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)?;
-    let writer = fmt::layer()
-        .with_writer(Mutex::new(Masked(file)))
+    let file = Masked(Rotating::open(path, rotating::LIMITS)?);
+    let file = fmt::layer()
+        .with_writer(Mutex::new(file))
         .with_ansi(false)
         .with_target(false);
-    let filter = dynamic_filter_fn(|meta, _| *meta.level() <= level());
+    let stderr = (also == Also::Stderr).then(|| {
+        fmt::layer()
+            .with_writer(|| Masked(std::io::stderr()))
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .with_filter(by_level())
+    });
     let _ = tracing_subscriber::registry()
-        .with(writer.with_filter(filter))
+        .with(file.with_filter(by_level()))
+        .with(stderr)
         .try_init();
     Ok(())
 }

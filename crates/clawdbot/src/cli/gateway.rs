@@ -2,10 +2,12 @@
 
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;
+use crate::logging::{self, Also};
+use crate::note;
 use crate::running::Proven;
-use crate::{logging, note};
 use clap::Args;
 use clawdbot_config::Overrides;
+use clawdbot_domain::Level;
 use clawdbot_gateway::Drained;
 use std::io::IsTerminal as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +22,7 @@ pub struct GatewayArgs {
 pub fn run(args: &GatewayArgs, home: &Home) -> CliResult {
     let overrides = Overrides::from_vars(std::env::vars_os());
     let proven = Proven::new(home, overrides)?;
-    logging::to_stderr(proven.settings().gateway.log_level);
+    operational_log(home, proven.settings().gateway.log_level, Also::Stderr)?;
     runtime()?.block_on(async {
         let started = proven.start(home, args.port).await?;
         for address in started.addresses() {
@@ -34,6 +36,17 @@ pub fn run(args: &GatewayArgs, home: &Home) -> CliResult {
             Drained::All => Ok(Exit::Done),
             Drained::Cut => Ok(Exit::TryAgain),
         }
+    })
+}
+
+/// Starts the operational log of a serving command.
+pub(super) fn operational_log(home: &Home, level: Level, also: Also) -> Result<(), Failure> {
+    let path = home.operational_log();
+    logging::start(&path, level, also).map_err(|e| {
+        Failure::new(
+            Exit::CannotCreate,
+            format!("cannot open {}: {e}", path.display()),
+        )
     })
 }
 

@@ -1,11 +1,12 @@
 //! `clawdbot up`: everything in one command, for the first minute and for every day after.
 
-use super::gateway::{runtime, stop_signal, tell_setup};
+use super::gateway::{operational_log, runtime, stop_signal, tell_setup};
 use super::{CliResult, Exit, Failure, chat};
 use crate::client::Client;
 use crate::home::Home;
+use crate::logging::Also;
+use crate::note;
 use crate::running::Proven;
-use crate::{logging, note};
 use clap::Args;
 use clawdbot_config::Overrides;
 use std::io::IsTerminal as _;
@@ -38,18 +39,9 @@ pub fn run(args: UpArgs, home: &Home) -> CliResult {
     let level = proven.settings().gateway.log_level;
     let pin = chat::pin(proven.settings())?;
     let talks = args.once.is_some() || std::io::stdin().is_terminal();
-    if talks {
-        // The terminal belongs to the conversation.
-        let path = home.logs().join("gateway.log");
-        logging::to_file(&path, level).map_err(|e| {
-            Failure::new(
-                Exit::CannotCreate,
-                format!("cannot open {}: {e}", path.display()),
-            )
-        })?;
-    } else {
-        logging::to_stderr(level);
-    }
+    // The terminal belongs to the conversation.
+    let also = if talks { Also::Nothing } else { Also::Stderr };
+    operational_log(home, level, also)?;
     // One message needs no known port, and must not fail because a gateway already runs.
     let port = if args.once.is_some() {
         args.port.or(Some(0))
