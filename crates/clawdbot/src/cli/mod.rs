@@ -7,6 +7,7 @@ mod gateway;
 mod guard;
 mod models;
 mod outcome;
+mod pages;
 mod record;
 mod sandbox;
 mod status;
@@ -18,7 +19,7 @@ pub use outcome::{CliResult, Exit, Failure};
 
 use crate::home::Home;
 use crate::note;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 /// A self-hosted AI-assistant gateway that is secure by default and can prove it.
@@ -31,7 +32,13 @@ use std::path::PathBuf;
 )]
 pub struct Cli {
     /// Where configuration, logs, state, secrets and the workspace live [default: ~/.clawdbot]
-    #[arg(long, global = true, env = "CLAWDBOT_HOME", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "CLAWDBOT_HOME",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     home: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -74,6 +81,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, or write those of all commands into a folder
+    Man(pages::ManArgs),
 }
 
 /// Runs one command and reports how it went.
@@ -92,7 +101,8 @@ pub fn run(cli: Cli) -> Exit {
             Command::Audit(command) => audit::run(command, &home),
             Command::Guard(command) => guard::run(command, &home),
             Command::Sandbox(command) => sandbox::run(command, &home),
-            Command::Completions { shell } => Ok(completions(shell)),
+            Command::Completions { shell } => Ok(pages::completions(shell)),
+            Command::Man(args) => pages::man(&args),
         });
     result.unwrap_or_else(Failure::report)
 }
@@ -119,11 +129,4 @@ pub fn usage(said: &clap::Error) -> Exit {
 /// Says why a command line was not taken.
 pub fn refuse(why: Failure) -> Exit {
     why.report()
-}
-
-fn completions(shell: clap_complete::Shell) -> Exit {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "clawdbot", &mut script);
-    crate::say!("{}", String::from_utf8_lossy(&script).trim_end());
-    Exit::Done
 }
