@@ -108,6 +108,10 @@ impl Canary {
 /// What a canary that got through is reported as.
 pub(crate) const REACHED: &str = "reached";
 
+/// What is said of the one layer that whoever started the gateway may have raised for good: a container
+/// engine or a service manager that sets `no_new_privs`, which no process can take back (`prctl(2)`).
+pub(crate) const INHERITED: &str = "no_new_privs is set";
+
 /// In the child: raises the layer, tries everything, reports.
 pub(crate) fn try_all(layer: Raised, standing: &Standing<'_>) -> Result<(), Fell> {
     let parent = standing.parent;
@@ -151,7 +155,7 @@ fn attempt(canary: Canary, parent: i32, targets: &Targets) -> io::Result<()> {
         },
         Canary::NewPrivileges => {
             if rustix::thread::no_new_privs()? {
-                Err(io::Error::other("no_new_privs is set"))
+                Err(io::Error::other(INHERITED))
             } else {
                 Ok(())
             }

@@ -4,7 +4,7 @@
 //! on both sides proves nothing, and counts as not proven: something else stopped it, which may be gone
 //! tomorrow.
 
-use crate::canary::{Canary, REACHED, Raised};
+use crate::canary::{Canary, INHERITED, REACHED, Raised};
 use crate::nursery::{Asked, Tier, Zygote, take_pidfd};
 use crate::report::Report;
 use crate::wire::Header;
@@ -37,9 +37,11 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// True when it reached without the layer and was stopped with it.
+    /// True when it reached without the layer and was stopped with it; or when what stops it was set
+    /// before the gateway began, by a container or a service manager, and cannot be taken back.
     pub fn proves(&self) -> bool {
-        self.without == REACHED && self.with != REACHED
+        let tells = self.without == REACHED || self.without == INHERITED;
+        tells && self.with != REACHED
     }
 }
 
@@ -70,6 +72,9 @@ struct Claim {
     layer: &'static str,
     raised: Raised,
     canaries: &'static [Canary],
+    /// The layer is one program, there whole or not at all: one canary that tells it apart proves it,
+    /// as long as none gets through. A service manager's own filter may stop the others already.
+    whole: bool,
     remedy: &'static str,
 }
 
@@ -88,36 +93,42 @@ const CLAIMS: &[Claim] = &[
         layer: "environment",
         raised: Raised::Privileges,
         canaries: &[Canary::Environment],
+        whole: false,
         remedy: LAUNCH,
     },
     Claim {
         layer: "no-new-privileges",
         raised: Raised::Privileges,
         canaries: &[Canary::NewPrivileges],
+        whole: false,
         remedy: PRIVILEGES,
     },
     Claim {
         layer: "landlock-files",
         raised: Raised::Landlock,
         canaries: &[Canary::Files],
+        whole: false,
         remedy: KERNEL,
     },
     Claim {
         layer: "landlock-tcp",
         raised: Raised::Landlock,
         canaries: &[Canary::Tcp],
+        whole: false,
         remedy: KERNEL,
     },
     Claim {
         layer: "landlock-scopes",
         raised: Raised::Landlock,
         canaries: &[Canary::Signal, Canary::AbstractSocket],
+        whole: false,
         remedy: KERNEL,
     },
     Claim {
         layer: "seccomp-builtin",
         raised: Raised::SeccompBuiltin,
         canaries: &[Canary::Program, Canary::Socket, Canary::Inspect],
+        whole: true,
         remedy: FILTER,
     },
 ];
@@ -127,6 +138,7 @@ const COMMAND_CLAIM: Claim = Claim {
     layer: "seccomp-command",
     raised: Raised::SeccompCommand,
     canaries: &[Canary::Socket, Canary::Inspect],
+    whole: true,
     remedy: FILTER,
 };
 
@@ -136,30 +148,35 @@ const NAMESPACES: &[Claim] = &[
         layer: "mount-namespace",
         raised: Raised::Mount,
         canaries: &[Canary::Path],
+        whole: false,
         remedy: NAMESPACE,
     },
     Claim {
         layer: "pid-namespace",
         raised: Raised::Pid,
         canaries: &[Canary::Signal],
+        whole: false,
         remedy: NAMESPACE,
     },
     Claim {
         layer: "net-namespace",
         raised: Raised::Net,
         canaries: &[Canary::Loopback],
+        whole: false,
         remedy: NAMESPACE,
     },
     Claim {
         layer: "ipc-namespace",
         raised: Raised::Ipc,
         canaries: &[Canary::SharedMemory],
+        whole: false,
         remedy: NAMESPACE,
     },
     Claim {
         layer: "uts-namespace",
         raised: Raised::Uts,
         canaries: &[Canary::HostName],
+        whole: false,
         remedy: NAMESPACE,
     },
 ];
@@ -260,17 +277,19 @@ fn weigh(claim: &Claim, told: &[(Raised, Told)]) -> Result<Layer, NotProven> {
             without: outcome(Raised::Nothing, *canary).map_err(not_proven)?,
             with: outcome(claim.raised, *canary).map_err(not_proven)?,
         };
-        if !trial.proves() {
-            let Trial {
-                tried,
-                without,
-                with,
-            } = trial;
-            return Err(not_proven(format!(
-                "tried to {tried}: without it {without:?}, with it {with:?}"
-            )));
-        }
         trials.push(trial);
+    }
+    let whole = claim.whole && trials.iter().any(Trial::proves);
+    let fails = |trial: &&Trial| trial.with == REACHED || !(whole || trial.proves());
+    if let Some(Trial {
+        tried,
+        without,
+        with,
+    }) = trials.iter().find(fails)
+    {
+        return Err(not_proven(format!(
+            "tried to {tried}: without it {without:?}, with it {with:?}"
+        )));
     }
     Ok(Layer {
         name: claim.layer,
@@ -311,3 +330,6 @@ fn listen(asked: Asked) -> Told {
         | None => Err("the child ended without an answer".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;
