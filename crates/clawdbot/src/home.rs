@@ -24,6 +24,26 @@ impl Home {
         })
     }
 
+    /// Root working in the home of another user, as in `sudo clawdbot --home /var/lib/clawdbot …`, would
+    /// leave files that the gateway cannot read: it becomes that user first, for good.
+    pub fn work_as_owner(&self) -> std::io::Result<()> {
+        use rustix::process::{Gid, Uid, geteuid};
+        use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+        use std::os::unix::fs::MetadataExt as _;
+        let Ok(found) = std::fs::metadata(&self.root) else {
+            return Ok(());
+        };
+        if !geteuid().is_root() || found.uid() == 0 {
+            return Ok(());
+        }
+        // No other thread runs yet, and those that will inherit it.
+        let (uid, gid) = (Uid::from_raw(found.uid()), Gid::from_raw(found.gid()));
+        set_thread_groups(&[])?;
+        set_thread_res_gid(gid, gid, gid)?;
+        set_thread_res_uid(uid, uid, uid)?;
+        Ok(())
+    }
+
     /// Creates what is missing, for this user only. The workspace starts with one small file, so
     /// that there is something to list and to read.
     pub fn create(&self) -> std::io::Result<()> {

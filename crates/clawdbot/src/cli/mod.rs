@@ -89,6 +89,7 @@ enum Command {
 pub fn run(cli: Cli) -> Exit {
     let result = Home::find(cli.home)
         .ok_or_else(Failure::no_home)
+        .and_then(as_owner)
         .and_then(|home| match cli.command {
             Command::Up(args) => up::run(args, &home),
             Command::Gateway(args) => gateway::run(&args, &home),
@@ -105,6 +106,17 @@ pub fn run(cli: Cli) -> Exit {
             Command::Man(args) => pages::man(&args),
         });
     result.unwrap_or_else(Failure::report)
+}
+
+fn as_owner(home: Home) -> Result<Home, Failure> {
+    match home.work_as_owner() {
+        Ok(()) => Ok(home),
+        Err(e) => Err(Failure::new(
+            Exit::Refused,
+            format!("cannot work as the owner of {}: {e}", home.root().display()),
+        )
+        .hint("run the command as that user")),
+    }
 }
 
 /// Prints what was wrong with the command line, or the help that was asked for. The exit code is
