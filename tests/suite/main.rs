@@ -21,6 +21,7 @@ mod guard_eval;
 mod http;
 mod kit;
 mod netns;
+mod packaging;
 mod policy_p1;
 mod routes;
 mod sandbox_probes;
