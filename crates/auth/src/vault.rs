@@ -6,6 +6,7 @@
 //! origin, does not open.
 
 mod command;
+mod copy;
 mod keys;
 mod mark;
 mod passphrase;
@@ -353,6 +354,8 @@ fn count(db: &Database) -> Result<i64, AuthError> {
     count.map_err(db.failed())
 }
 
+#[cfg(test)]
+mod copy_tests;
 #[cfg(test)]
 mod rekey_tests;
 #[cfg(test)]
