@@ -11,6 +11,7 @@
 
 mod architecture;
 mod audit_verify;
+mod backup;
 mod browser;
 mod cli;
 mod clock;

@@ -231,6 +231,16 @@ pub enum Event {
     /// Every provider credential is sealed with a new key.
     #[serde(rename = "security.vault.rekeyed")]
     VaultRekeyed { from: String, to: String },
+    /// Settings, sealed credentials and the workspace were written to a file.
+    #[serde(rename = "security.backup.created")]
+    BackupCreated { file: String },
+    /// What such a file holds took the place of what was here.
+    #[serde(rename = "security.backup.restored")]
+    BackupRestored {
+        sha256: String,
+        made: String,
+        files: u64,
+    },
     /// The log itself: a segment was closed and the next one opened.
     #[serde(rename = "audit.rotated")]
     AuditRotated { closed: String, opened: String },
@@ -291,6 +301,8 @@ impl Event {
             | Self::CredentialStored { .. }
             | Self::CredentialRemoved { .. }
             | Self::VaultRekeyed { .. }
+            | Self::BackupCreated { .. }
+            | Self::BackupRestored { .. }
             | Self::AuditRotated { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
@@ -313,6 +325,7 @@ impl Event {
             | Self::TokenRevoked { .. }
             | Self::CredentialRemoved { .. }
             | Self::VaultRekeyed { .. }
+            | Self::BackupRestored { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
             | Self::ClockJumped { .. }
@@ -352,6 +365,7 @@ impl Event {
             | Self::SetupCreated { .. }
             | Self::SetupRedeemed { .. }
             | Self::CredentialStored { .. }
+            | Self::BackupCreated { .. }
             | Self::AuditRotated { .. } => Level::Info,
         }
     }

@@ -1,6 +1,6 @@
 //! `clawdbot config`.
 
-mod change;
+pub(super) mod change;
 
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;

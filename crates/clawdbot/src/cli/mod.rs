@@ -1,6 +1,7 @@
 //! The command line: one file a command group.
 
 mod audit;
+mod backup;
 mod chat;
 mod config;
 mod gateway;
@@ -76,6 +77,9 @@ enum Command {
     /// Prove and explain the sandbox
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
+    /// Keep settings, sealed credentials and the workspace in a file, and put them back
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -102,6 +106,7 @@ pub fn run(cli: Cli) -> Exit {
             Command::Audit(command) => audit::run(command, &home),
             Command::Guard(command) => guard::run(command, &home),
             Command::Sandbox(command) => sandbox::run(command, &home),
+            Command::Backup(command) => backup::run(command, &home),
             Command::Completions { shell } => Ok(pages::completions(shell)),
             Command::Man(args) => pages::man(&args),
         });

@@ -1,6 +1,6 @@
 //! `clawdbot models`: providers, their credentials, their models.
 
-mod auth;
+pub(super) mod auth;
 
 use super::record::{Record, settings};
 use super::{CliResult, Exit, Failure};

@@ -16,8 +16,13 @@ use std::path::Path;
 /// A line that is longer holds no credential.
 const MAX_LINE: usize = 16 * 1024;
 
+/// The vault as it stands, locked or not.
+pub(in crate::cli) fn open(home: &Home) -> Result<Vault, Failure> {
+    Vault::open(&home.state(), &home.secrets()).map_err(|e| locked(&e))
+}
+
 pub(super) fn vault(home: &Home) -> Result<Vault, Failure> {
-    let vault = Vault::open(&home.state(), &home.secrets()).map_err(|e| locked(&e))?;
+    let vault = open(home)?;
     unlock::unlock(&vault)?;
     Ok(vault)
 }
