@@ -13,16 +13,33 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("guard", &["domain"]),
     ("policy", &["domain"]),
     ("sandbox", &["domain"]),
+    ("sessions", &["domain"]),
     // A provider is given only what was recorded and screened, so it knows these two words.
     ("providers", &["domain", "audit", "guard"]),
     ("tools", &["domain", "audit", "policy", "sandbox"]),
     (
         "agent",
-        &["domain", "audit", "guard", "policy", "providers", "tools"],
+        &[
+            "domain",
+            "audit",
+            "guard",
+            "policy",
+            "providers",
+            "sessions",
+            "tools",
+        ],
     ),
     (
         "gateway",
-        &["domain", "audit", "auth", "agent", "guard", "providers"],
+        &[
+            "domain",
+            "audit",
+            "auth",
+            "agent",
+            "guard",
+            "providers",
+            "sessions",
+        ],
     ),
 ];
 
@@ -70,8 +87,8 @@ const HELD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "rusqlite",
-        &["auth"],
-        "only tokens and credentials are kept in a database",
+        &["auth", "sessions"],
+        "only tokens, credentials and sessions are kept in a database",
     ),
     (
         "chacha20poly1305",

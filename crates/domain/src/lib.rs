@@ -17,7 +17,8 @@ pub use audited::{Audited, Class, Event, Level, Outcome, Usage, Who};
 pub use call::{BadToolName, Effect, ToolCall, ToolName, ToolSpec, hex, sha256_hex};
 pub use mode::{SandboxMode, ToolPolicyMode, UnknownMode};
 pub use principal::{
-    Principal, RequestId, Scope, ScopeSet, SessionId, TokenEnv, TokenId, UnknownScope,
+    Approval, ApprovalId, Principal, RequestId, Scope, ScopeSet, SessionId, TokenEnv, TokenId,
+    TurnId, UnknownScope,
 };
 pub use provider::{BadOrigin, Origin, Protocol, ProviderName, UnknownProvider};
 pub use secret::Secret;

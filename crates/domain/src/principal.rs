@@ -1,5 +1,6 @@
 //! Who asks, and what they may ask for.
 
+use crate::{ToolName, UnixTime};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -41,6 +42,32 @@ identifier! {
 identifier! {
     /// One request, as told to the caller in `x-request-id` and written in the log.
     RequestId
+}
+identifier! {
+    /// One turn of an agent, as told to the caller in `clawdbot-turn`.
+    TurnId
+}
+identifier! {
+    /// One call that a person is asked about.
+    ApprovalId
+}
+
+/// What a person said yes to: this very call, of this token, in this session, until then. Everything in
+/// it is compared with the call before it may count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Whose call it is.
+    pub token: TokenId,
+    /// In which session; `None` for a call that belongs to none.
+    pub session: Option<SessionId>,
+    /// Of which tool.
+    pub tool: ToolName,
+    /// SHA-256 of the canonical arguments, in hex.
+    pub arguments_sha256: String,
+    /// From when on it no longer counts.
+    pub expires: UnixTime,
 }
 
 /// What a token may be used for.
