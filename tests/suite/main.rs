@@ -28,6 +28,7 @@ mod routes;
 mod sandbox_probes;
 mod sdk;
 mod secrets;
+mod sessions;
 mod slow;
 mod tls;
 mod tokens;

@@ -12,6 +12,7 @@ use clawdbot_policy::ToolPolicy;
 use clawdbot_providers::{
     Finish, Message, ModelCall, ProposedCall, Provider, RelayCall, Relayed, ReplyEvent,
 };
+use clawdbot_sessions::{Session, SessionStore};
 use clawdbot_tools::Toolbox;
 use futures_util::StreamExt as _;
 use std::sync::Arc;
@@ -45,7 +46,9 @@ pub struct Question {
     /// Which of its models.
     pub model: String,
     /// The conversation so far.
-    pub said: Vec<Said>,
+    pub said: Arc<[Said]>,
+    /// The session it goes on in (see [`Agent::session`]).
+    pub session: Session,
     /// The client's own cap on a reply, in tokens.
     pub max_tokens: Option<u32>,
 }
@@ -67,6 +70,7 @@ pub struct Agent {
     pub(crate) policy: ToolPolicy,
     pub(crate) recorder: Recorder,
     pub(crate) toolbox: Arc<Toolbox>,
+    pub(crate) sessions: Arc<SessionStore>,
     budget: Budget,
 }
 
@@ -77,6 +81,7 @@ impl Agent {
         policy: ToolPolicy,
         recorder: Recorder,
         toolbox: Arc<Toolbox>,
+        sessions: Arc<SessionStore>,
         budget: Budget,
     ) -> Self {
         Self {
@@ -84,6 +89,7 @@ impl Agent {
             policy,
             recorder,
             toolbox,
+            sessions,
             budget,
         }
     }
@@ -117,7 +123,7 @@ impl Agent {
         let mut turn = Turn {
             boundary: boundary(&question.who),
             messages: self.screen_all(&question, emit).await?,
-            taint: Taint::Clean,
+            taint: question.session.taint,
             refusals: Vec::new(),
             calls_seen: 0,
             text: String::new(),
@@ -128,6 +134,7 @@ impl Agent {
             let (finish, calls) = self.ask(&mut turn, emit).await?;
             if calls.is_empty() {
                 turn.footnote(emit);
+                self.keep_answer(&turn).await;
                 return Ok(Answer {
                     text: turn.text,
                     finish,
@@ -216,7 +223,7 @@ impl Agent {
         } else {
             let said = Untrusted::new(said);
             let looked = self.look_at(&said, turn.asking(), emit).await?;
-            turn.taint = turn.taint.and(looked.taint);
+            self.take_in(turn, looked.taint).await?;
             Some(looked.text)
         };
         // Only calls that name a tool and hold valid arguments go back as calls; the others are
@@ -229,6 +236,27 @@ impl Agent {
             turn.messages.push(Message::Assistant { text, calls });
         }
         Ok(())
+    }
+
+    /// The session knows what it holds before the model hears of it.
+    async fn take_in(&self, turn: &mut Turn, taint: Taint) -> Result<(), TurnError> {
+        let worse = turn.taint.and(taint);
+        if worse != turn.taint {
+            let session = turn.question.session.id.clone();
+            self.in_store(move |store| store.worsen(&session, worse))
+                .await?;
+            turn.taint = worse;
+        }
+        Ok(())
+    }
+
+    /// What was emitted, as it was emitted: that is what a client sends back.
+    async fn keep_answer(&self, turn: &Turn) {
+        let question = &turn.question;
+        let (token, session) = (&question.principal.token, &question.session.id);
+        let kept = self.answered(token, session, &question.said, &turn.text);
+        // An answer that could not be kept counts as untrusted when it comes back: no harm, no failure.
+        let _ = kept.await;
     }
 
     async fn act_on(
@@ -250,7 +278,7 @@ impl Agent {
                     taint,
                     ..
                 } => {
-                    turn.taint = taint;
+                    self.take_in(turn, taint).await?;
                     turn.messages.push(Message::ToolResult {
                         call_id: proposed.id,
                         result,
@@ -296,7 +324,7 @@ impl Agent {
             return Err(TurnError::Question("there is no user message to answer"));
         }
         let mut messages = Vec::with_capacity(question.said.len());
-        for said in &question.said {
+        for said in question.said.iter() {
             let (text, channel) = match said {
                 Said::System(text) | Said::User(text) => (text, Channel::User),
                 Said::Assistant(text) => (text, Channel::Model),

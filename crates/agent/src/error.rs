@@ -4,6 +4,7 @@ use crate::budget::Spent;
 use clawdbot_audit::NotRecorded;
 use clawdbot_guard::{BodyRefusal, Report};
 use clawdbot_providers::ProviderError;
+use clawdbot_sessions::SessionError;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum TurnError {
     /// The turn reached one of its caps.
     #[error("the turn was stopped: {0}")]
     Budget(#[from] Spent),
+    /// The session is not there, or cannot be kept.
+    #[error("{0}")]
+    Session(#[from] SessionError),
     /// There is nothing to answer.
     #[error("{0}")]
     Question(&'static str),

@@ -9,6 +9,7 @@ mod act;
 mod agent;
 mod budget;
 mod error;
+mod session;
 mod step;
 
 pub use act::{Acted, Refusal};

@@ -9,11 +9,17 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+/// Names the session in requests and answers.
+const SESSION: &str = "clawdbot-session";
+
 /// A gateway on this machine, and the operator's token for it.
 pub struct Client {
+    /// The session it talks in, once there is one.
+    session: Mutex<Option<String>>,
     port: u16,
     token: Secret,
     /// The certificate the gateway must show, when it speaks TLS.
@@ -31,7 +37,13 @@ pub enum Heard {
 impl Client {
     /// A client of the gateway at this port.
     pub fn new(port: u16, token: Secret, pin: Option<Pin>) -> Self {
-        Self { port, token, pin }
+        let session = Mutex::default();
+        Self {
+            session,
+            port,
+            token,
+            pin,
+        }
     }
 
     async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, Failure> {
@@ -74,13 +86,30 @@ impl Client {
                 format!("Bearer {}", self.token.expose()),
             )
             .header(header::CONTENT_TYPE, "application/json")
-            .header("x-clawdbot-steps", "1")
-            .body(Full::new(Bytes::from(body)));
+            .header("x-clawdbot-steps", "1");
+        let request = match self.session() {
+            Some(id) => request.header(SESSION, id),
+            None => request,
+        };
+        let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|e| Failure::new(Exit::Bug, e))?;
         sender
             .send_request(request)
             .await
             .map_err(|error| cut(&error))
+    }
+
+    /// The session it talks in.
+    fn session(&self) -> Option<String> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.clone()
+    }
+
+    /// The next message goes on where this answer belongs.
+    fn go_on_in(&self, answer: &Response<Incoming>) {
+        let told = answer.headers().get(SESSION).and_then(|v| v.to_str().ok());
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        *session = told.map(str::to_owned).or(session.take());
     }
 
     /// One JSON answer.
@@ -104,6 +133,7 @@ impl Client {
         if !response.status().is_success() {
             return Err(refused(&whole(response).await?));
         }
+        self.go_on_in(&response);
         let mut body = response.into_body();
         let mut lines = Lines::default();
         while let Some(frame) = body.frame().await {

@@ -11,6 +11,7 @@ use clawdbot_config::{ConfigErrors, Loaded, Overrides, Settings, SettingsFile};
 use clawdbot_domain::{Event, Outcome, Secret, TokenEnv, UnixTime, Who};
 use clawdbot_gateway::{Drained, Listener, Live, Serving, Tls};
 use clawdbot_sandbox::{Sandbox, Zygote};
+use clawdbot_sessions::SessionStore;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -99,10 +100,12 @@ impl Proven {
         };
         let vault = Vault::open(&home.state(), &home.secrets()).map_err(bad_store)?;
         crate::unlock::unlock(&vault)?;
+        let sessions = SessionStore::open(&home.state(), &home.secrets()).map_err(bad_store)?;
         let keepers = Keepers {
             recorder,
             tokens: Arc::new(tokens),
             vault: Arc::new(vault),
+            sessions: Arc::new(sessions),
             sandbox: Arc::new(self.sandbox),
         };
         let rooms =

@@ -11,6 +11,7 @@ use clawdbot_guard::{Guard, GuardSettings};
 use clawdbot_policy::{RuleOfTwo, SandboxRule, ToolPolicy};
 use clawdbot_providers::{Credentials, Directory, Provider, ProviderSettings, Timeouts};
 use clawdbot_sandbox::{Sandbox, SandboxSettings};
+use clawdbot_sessions::SessionStore;
 use clawdbot_tools::{Broker, Dialect, HostRules, SearchSettings, System, Toolbox};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,8 @@ pub struct Keepers {
     pub tokens: Arc<TokenStore>,
     /// Provider credentials.
     pub vault: Arc<Vault>,
+    /// Sessions, and what waits in them.
+    pub sessions: Arc<SessionStore>,
     /// The sandbox as it was proven under the present sandbox settings.
     pub sandbox: Arc<Sandbox>,
 }
@@ -39,6 +42,7 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         tool_policy(settings),
         keepers.recorder.clone(),
         Arc::new(toolbox),
+        Arc::clone(&keepers.sessions),
         Budget::default(),
     );
     let environment = settings.gateway.environment;
@@ -47,6 +51,7 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         models: directory(settings, &keepers.vault, Some(&keepers.recorder))?,
         authenticator: Authenticator::new(Arc::clone(&keepers.tokens), environment),
         tokens: Arc::clone(&keepers.tokens),
+        sessions: Arc::clone(&keepers.sessions),
         edge: edge_rules(settings),
         ready: ready(keepers.clone()),
         posture: posture(settings, &keepers.sandbox),

@@ -209,6 +209,9 @@ pub enum Event {
     /// A token was revoked.
     #[serde(rename = "security.token.revoked")]
     TokenRevoked { token: TokenId, reason: String },
+    /// A conversation was ended by hand; what was said in it is no longer known.
+    #[serde(rename = "security.session.ended")]
+    SessionEnded { ended: SessionId },
     /// A setup token was made.
     #[serde(rename = "security.setup.created")]
     SetupCreated { expires: String },
@@ -296,6 +299,7 @@ impl Event {
             | Self::ConfigRejected { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
+            | Self::SessionEnded { .. }
             | Self::SetupCreated { .. }
             | Self::SetupRedeemed { .. }
             | Self::CredentialStored { .. }
@@ -323,6 +327,7 @@ impl Event {
             | Self::ToolDenied { .. }
             | Self::GuardFinding { .. }
             | Self::TokenRevoked { .. }
+            | Self::SessionEnded { .. }
             | Self::CredentialRemoved { .. }
             | Self::VaultRekeyed { .. }
             | Self::BackupRestored { .. }

@@ -8,6 +8,7 @@ use clawdbot_agent::TurnError;
 use clawdbot_domain::{Protocol, ProviderName};
 use clawdbot_guard::BodyRefusal;
 use clawdbot_providers::{NoProvider, ProviderError};
+use clawdbot_sessions::SessionError;
 use http::{HeaderValue, Response, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -260,7 +261,24 @@ impl From<TurnError> for ApiError {
                 "budget_spent",
                 format!("the turn was stopped: {spent}"),
             ),
+            TurnError::Session(error) => error.into(),
             TurnError::Question(why) => Self::bad_request(why),
+        }
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        let why = error.to_string();
+        match error {
+            SessionError::NoSuchSession(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no_such_session", why)
+            }
+            SessionError::File { .. }
+            | SessionError::Store { .. }
+            | SessionError::Version { .. }
+            | SessionError::BadKey(_)
+            | SessionError::NoRandomness => Self::unavailable("session_store", why),
         }
     }
 }

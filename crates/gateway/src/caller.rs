@@ -4,7 +4,7 @@ use crate::answer::ApiError;
 use crate::live::Rooms;
 use crate::serve::Server;
 use clawdbot_auth::Authenticated;
-use clawdbot_domain::{Principal, Protocol, RequestId, Scope, TokenId, UnixTime, Who};
+use clawdbot_domain::{Principal, Protocol, RequestId, Scope, SessionId, TokenId, UnixTime, Who};
 use http::{HeaderMap, header};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) dialect: Protocol,
     /// Set once the token is known; read for the request's own record.
     pub(crate) actor: OnceLock<TokenId>,
+    /// Set once the session is known; read for the request's own record.
+    pub(crate) session: OnceLock<SessionId>,
     /// The room its body takes, for as long as anything of the request is left.
     pub(crate) body: OnceLock<OwnedSemaphorePermit>,
 }
@@ -29,7 +31,7 @@ impl Context {
     pub(crate) fn who(&self) -> Who {
         Who {
             actor: self.actor.get().cloned(),
-            session: None,
+            session: self.session.get().cloned(),
             request: Some(self.id.clone()),
             address: Some(self.address),
         }

@@ -5,12 +5,12 @@ use crate::body::{MODEL_BODY, body_of, json};
 use crate::caller::Caller;
 use crate::routes::Handled;
 use crate::turn_stream::{Piece, TurnStream};
-use crate::{anthropic, openai, relay, sse};
+use crate::{anthropic, openai, relay, session, sse};
 use axum::body::Body;
 use clawdbot_agent::{Answer, Question, Said, TurnError};
 use clawdbot_domain::Protocol;
 use futures_util::StreamExt as _;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use std::sync::Arc;
 
 /// The model name of the one agent there is.
@@ -48,11 +48,14 @@ async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol)
                     let id = caller.context().id.to_string();
                     let usage = asked.includes_usage();
                     let telling = openai::Telling { id, model, usage };
-                    let turn = turn(&caller, asked.said()?, asked.max_tokens())?;
-                    if asked.stream {
-                        return streamed(turn, telling, steps).await;
-                    }
-                    Ok(json(StatusCode::OK, &telling.whole(&whole(turn).await?)))
+                    let said = asked.said()?;
+                    let turn = turn(&caller, &headers, said, asked.max_tokens()).await?;
+                    let answer = if asked.stream {
+                        streamed(turn, telling, steps).await?
+                    } else {
+                        json(StatusCode::OK, &telling.whole(&whole(turn).await?))
+                    };
+                    Ok(session::told(&caller, answer))
                 }
                 Protocol::Anthropic => {
                     let asked = anthropic::Request::parse(body.bytes())?;
@@ -60,11 +63,14 @@ async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol)
                         id: caller.context().id.to_string(),
                         model,
                     };
-                    let turn = turn(&caller, asked.said()?, Some(asked.max_tokens()))?;
-                    if asked.stream {
-                        return streamed(turn, telling, steps).await;
-                    }
-                    Ok(json(StatusCode::OK, &telling.whole(&whole(turn).await?)))
+                    let (said, most) = (asked.said()?, Some(asked.max_tokens()));
+                    let turn = turn(&caller, &headers, said, most).await?;
+                    let answer = if asked.stream {
+                        streamed(turn, telling, steps).await?
+                    } else {
+                        json(StatusCode::OK, &telling.whole(&whole(turn).await?))
+                    };
+                    Ok(session::told(&caller, answer))
                 }
             }
         }
@@ -78,15 +84,23 @@ async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol)
 }
 
 /// An agent turn asks the default model, whatever dialect the client speaks.
-fn turn(caller: &Caller, said: Vec<Said>, max_tokens: Option<u32>) -> Result<TurnStream, ApiError> {
+async fn turn(
+    caller: &Caller,
+    headers: &HeaderMap,
+    said: Vec<Said>,
+    max_tokens: Option<u32>,
+) -> Result<TurnStream, ApiError> {
     let rooms = Arc::clone(caller.rooms());
     let picked = rooms.models.default_model()?;
+    let said = Arc::from(said);
+    let session = session::of(caller, headers, &said).await?;
     let question = Question {
         principal: caller.principal().clone(),
         who: caller.who(),
         provider: picked.provider,
         model: picked.model,
         said,
+        session,
         max_tokens,
     };
     Ok(TurnStream::new(rooms, question))

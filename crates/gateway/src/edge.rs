@@ -121,7 +121,9 @@ impl EdgeRules {
         answer.append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = origin.filter(|o| self.allows_origin(o)) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            let exposed = HeaderValue::from_static("x-request-id, retry-after, ratelimit");
+            let exposed = HeaderValue::from_static(
+                "x-request-id, retry-after, ratelimit, clawdbot-session, clawdbot-turn",
+            );
             answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
     }
@@ -141,7 +143,7 @@ impl EdgeRules {
         let methods = HeaderValue::from_static("GET, POST");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         let allowed = HeaderValue::from_static(
-            "authorization, content-type, x-api-key, anthropic-version, anthropic-beta",
+            "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, clawdbot-session",
         );
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         headers.insert(

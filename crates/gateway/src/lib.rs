@@ -24,6 +24,8 @@ mod relay;
 mod routes;
 mod serve;
 mod service;
+mod session;
+mod sessions;
 mod setup;
 mod sse;
 mod state;

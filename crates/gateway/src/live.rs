@@ -4,6 +4,7 @@ use crate::edge::EdgeRules;
 use clawdbot_agent::Agent;
 use clawdbot_auth::{Authenticator, TokenStore};
 use clawdbot_providers::Directory;
+use clawdbot_sessions::SessionStore;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What `/ready` says of one part: its name, and what is wrong with it if anything is.
@@ -19,6 +20,8 @@ pub struct Rooms {
     pub authenticator: Authenticator,
     /// Their tokens, for the admin API.
     pub tokens: Arc<TokenStore>,
+    /// Sessions, and what waits in them.
+    pub sessions: Arc<SessionStore>,
     /// The rules of the edge.
     pub edge: EdgeRules,
     /// What `/ready` and `/status` report.

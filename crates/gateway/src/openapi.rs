@@ -104,7 +104,7 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
         }
     };
     if row.path.contains("{id}") {
-        let schema = json!({"type": "string", "pattern": "^[0-9A-Za-z]{12}$"});
+        let schema = json!({"type": "string", "pattern": "^[0-9A-Za-z_]{12,40}$"});
         let id = json!({"name": "id", "in": "path", "required": true, "schema": schema});
         put("parameters", json!([id]));
     }

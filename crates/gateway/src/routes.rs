@@ -6,7 +6,9 @@
 use crate::answer::ApiError;
 use crate::caller::{Caller, Context};
 use crate::openapi::{SchemaOf, schema_of};
-use crate::{anthropic, chat, models, openai, openapi, setup, state, tokens, tools, watch};
+use crate::{
+    anthropic, chat, models, openai, openapi, sessions, setup, state, tokens, tools, watch,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{MethodFilter, on};
@@ -136,6 +138,12 @@ pub(crate) const TABLE: &[Row] = &[
         .takes::<tokens::RotateToken>().gives::<tokens::MadeToken>(201).also(CONFLICT),
     row("POST", "/tokens/{id}/revoke", ADMIN, "revokeToken", "Take a token back; its open streams end within a second")
         .gives::<tokens::Token>(200),
+    row("GET", "/sessions", ADMIN, "listSessions", "Every session: whose it is, and what it has taken in")
+        .gives::<sessions::Sessions>(200),
+    row("GET", "/sessions/{id}", CHAT, "showSession", "One session of the caller's own")
+        .gives::<sessions::Session>(200),
+    row("POST", "/sessions/{id}/end", ADMIN, "endSession", "End a session; what was said in it counts as untrusted wherever it comes back")
+        .gives::<sessions::Ended>(200),
 ];
 
 pub(crate) type Handled = Result<Response<Body>, ApiError>;
@@ -171,6 +179,9 @@ pub(crate) fn routes() -> Routes {
     .guarded("POST", "/tokens/setup", Scope::Admin, tokens::setup)
     .guarded("POST", "/tokens/{id}/rotate", Scope::Admin, tokens::rotate)
     .guarded("POST", "/tokens/{id}/revoke", Scope::Admin, tokens::revoke)
+    .guarded("GET", "/sessions", Scope::Admin, sessions::list)
+    .guarded("GET", "/sessions/{id}", Scope::Chat, sessions::show)
+    .guarded("POST", "/sessions/{id}/end", Scope::Admin, sessions::end)
     .otherwise()
 }
 
@@ -304,6 +315,11 @@ fn methods_of(path: &str) -> String {
         }
     }
     methods.join(", ")
+}
+
+/// The second part of the path: `/tokens/{id}/…`.
+pub(crate) fn id_in(request: &Request<Body>) -> &str {
+    request.uri().path().split('/').nth(2).unwrap_or_default()
 }
 
 /// The service puts a context into every request before it reaches the router. Without one there is

@@ -43,6 +43,7 @@ async fn life_of_a_request(
         id: request_id(),
         dialect: dialect_of(request.uri().path(), request.headers()),
         actor: OnceLock::new(),
+        session: OnceLock::new(),
         body: OnceLock::new(),
         server: Arc::clone(&server),
         rooms,

@@ -4,7 +4,7 @@ use crate::answer::ApiError;
 use crate::body::{ADMIN_BODY, body_of, json_of, not_json};
 use crate::caller::Caller;
 use crate::record::recorded;
-use crate::routes::Handled;
+use crate::routes::{Handled, id_in};
 use axum::body::Body;
 use clawdbot_auth::{AuthError, Draft, NewToken, SETUP_TTL, TokenInfo};
 use clawdbot_domain::{Event, Scope, ScopeSet, Secret, TokenEnv, TokenId, UnixTime};
@@ -236,9 +236,8 @@ async fn in_store<T: Send + 'static>(
     crate::record::blocking(move || work(&store).map_err(failed)).await
 }
 
-/// The second part of the path: `/tokens/{id}/…`.
 fn id_of(request: &Request<Body>) -> TokenId {
-    TokenId::new(request.uri().path().split('/').nth(2).unwrap_or_default())
+    TokenId::new(id_in(request))
 }
 
 /// What the caller did wrong is told; what is wrong with the store is for the log.

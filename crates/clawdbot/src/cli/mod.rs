@@ -11,6 +11,7 @@ mod outcome;
 mod pages;
 mod record;
 mod sandbox;
+mod sessions;
 mod status;
 mod tokens;
 mod tools;
@@ -65,6 +66,9 @@ enum Command {
     /// Tokens that may use this gateway
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
+    /// Conversations, and what they have taken in
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// The tools, and whether a call of one would be allowed
     #[command(subcommand)]
     Tools(tools::ToolsCommand),
@@ -102,6 +106,7 @@ pub fn run(cli: Cli) -> Exit {
             Command::Config(command) => config::run(command, &home),
             Command::Models(command) => models::run(command, &home),
             Command::Tokens(command) => tokens::run(command, &home),
+            Command::Sessions(command) => sessions::run(command, &home),
             Command::Tools(command) => tools::run(command, &home),
             Command::Audit(command) => audit::run(command, &home),
             Command::Guard(command) => guard::run(command, &home),

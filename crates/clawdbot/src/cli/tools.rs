@@ -1,12 +1,12 @@
 //! `clawdbot tools`.
 
 use super::record::settings;
-use super::{CliResult, Exit, Failure};
+use super::{CliResult, Exit, Failure, sessions};
 use crate::home::Home;
 use crate::{say, wire};
 use clap::Subcommand;
 use clawdbot_config::Settings;
-use clawdbot_domain::{Principal, ScopeSet, Taint, TokenId, ToolSpec, Who};
+use clawdbot_domain::{Principal, ScopeSet, SessionId, Taint, TokenId, ToolSpec, UnixTime, Who};
 use clawdbot_policy::{Explanation, Facts, Verdict};
 use clawdbot_tools::Catalogue;
 use serde_json::{Value, json};
@@ -26,6 +26,9 @@ pub enum ToolsCommand {
         /// The arguments of the call, a JSON object
         #[arg(long, value_name = "JSON")]
         args: Option<String>,
+        /// In this session, with what it has taken in
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -36,14 +39,34 @@ pub fn run(command: ToolsCommand, home: &Home) -> CliResult {
     let loaded = settings(home)?;
     match command {
         ToolsCommand::List { json } => Ok(list(&loaded.settings, json)),
-        ToolsCommand::Check { name, args, json } => {
-            check(&loaded.settings, &name, args.as_deref(), json)
+        ToolsCommand::Check {
+            name,
+            args,
+            session,
+            json,
+        } => {
+            let taint = session.map_or(Ok(Taint::Clean), |id| taint_of(home, &id))?;
+            check(&loaded.settings, &name, args.as_deref(), taint, json)
         }
     }
 }
 
-/// As the rules stand for a token with every scope and a session that has taken in nothing.
-fn explain(settings: &Settings, spec: &ToolSpec, command: Option<&str>) -> Explanation {
+/// What a session has taken in.
+fn taint_of(home: &Home, id: &str) -> Result<Taint, Failure> {
+    let store = sessions::open(home)?;
+    let found = store.session(None, &SessionId::new(id), UnixTime::now());
+    found
+        .map(|session| session.taint)
+        .map_err(|e| sessions::failed(&e))
+}
+
+/// As the rules stand for a token with every scope and a session that has taken in this much.
+fn explain(
+    settings: &Settings,
+    spec: &ToolSpec,
+    command: Option<&str>,
+    taint: Taint,
+) -> Explanation {
     let principal = Principal {
         token: TokenId::new("any"),
         name: "any".into(),
@@ -53,7 +76,7 @@ fn explain(settings: &Settings, spec: &ToolSpec, command: Option<&str>) -> Expla
     let facts = Facts {
         principal: &principal,
         who: &Who::default(),
-        taint: Taint::Clean,
+        taint,
     };
     wire::tool_policy(settings).explain(&spec.name, spec.effect, command, facts)
 }
@@ -61,7 +84,7 @@ fn explain(settings: &Settings, spec: &ToolSpec, command: Option<&str>) -> Expla
 fn list(settings: &Settings, as_json: bool) -> Exit {
     let tools = Catalogue::default().specs();
     let rows = tools.iter().map(|spec| {
-        let explanation = explain(settings, spec, None);
+        let explanation = explain(settings, spec, None, Taint::Clean);
         let why = match explanation.against().first() {
             Some(rule) => rule.why.clone(),
             None => "every rule allows it".to_owned(),
@@ -88,7 +111,13 @@ fn list(settings: &Settings, as_json: bool) -> Exit {
     Exit::Done
 }
 
-fn check(settings: &Settings, name: &str, args: Option<&str>, as_json: bool) -> CliResult {
+fn check(
+    settings: &Settings,
+    name: &str,
+    args: Option<&str>,
+    taint: Taint,
+    as_json: bool,
+) -> CliResult {
     let tools = Catalogue::default();
     let spec = tools
         .spec(name)
@@ -100,12 +129,12 @@ fn check(settings: &Settings, name: &str, args: Option<&str>, as_json: bool) -> 
     let command = call
         .as_ref()
         .and_then(|call| call.arguments.get("command")?.get(0)?.as_str());
-    let explanation = explain(settings, spec, command);
+    let explanation = explain(settings, spec, command, taint);
     if as_json {
         say!(
             "{}",
             json!({
-                "tool": spec.name, "effect": spec.effect, "verdict": explanation.verdict(),
+                "tool": spec.name, "effect": spec.effect, "session": taint, "verdict": explanation.verdict(),
                 "rules": explanation.rules, "remedies": explanation.remedies()
             })
         );

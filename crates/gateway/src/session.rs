@@ -1,0 +1,48 @@
+//! Which session a request goes on in, and the header that says so.
+
+use crate::answer::ApiError;
+use crate::caller::Caller;
+use axum::body::Body;
+use clawdbot_agent::Said;
+use clawdbot_domain::SessionId;
+use clawdbot_sessions::{Session, SessionError};
+use http::{HeaderMap, HeaderValue, Response};
+use std::sync::Arc;
+
+/// Names the session in a request, and in every answer of an agent.
+pub(crate) const SESSION: &str = "clawdbot-session";
+
+/// The session of a conversation. What was found is known to the request's record from here on.
+pub(crate) async fn of(
+    caller: &Caller,
+    headers: &HeaderMap,
+    said: &Arc<[Said]>,
+) -> Result<Session, ApiError> {
+    let named = named(headers)?;
+    let token = &caller.principal().token;
+    let session = caller.rooms().agent.session(token, named, said).await?;
+    let _ = caller.context().session.set(session.id.clone());
+    Ok(session)
+}
+
+/// The session that a request names. What is no id of ours is as unknown as one that never was.
+pub(crate) fn named(headers: &HeaderMap) -> Result<Option<SessionId>, ApiError> {
+    let Some(value) = headers.get(SESSION) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if text.is_empty() || text.len() > 64 || !plain {
+        return Err(SessionError::NoSuchSession(String::new()).into());
+    }
+    Ok(Some(SessionId::new(text)))
+}
+
+/// The answer, with the session it belongs to.
+pub(crate) fn told(caller: &Caller, mut answer: Response<Body>) -> Response<Body> {
+    let session = caller.context().session.get();
+    if let Some(Ok(id)) = session.map(|id| HeaderValue::from_str(id.as_str())) {
+        answer.headers_mut().insert(SESSION, id);
+    }
+    answer
+}
