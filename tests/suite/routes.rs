@@ -127,8 +127,11 @@ fn the_api_behaves_as_it_is_described() {
 
 fn probe(args: &[&str]) {
     let gateway = gateway();
+    // It keeps what it found beside itself, and tries it again the next time.
+    let scratch = tempfile::tempdir().unwrap();
     let program = binary::checkout().join(".venv/bin/schemathesis");
     let ran = Command::new(program)
+        .current_dir(scratch.path())
         .args([
             "run",
             &format!("http://127.0.0.1:{}/openapi.json", gateway.port),

@@ -26,7 +26,18 @@ fn a_token_made_over_the_api_works_rotates_and_is_taken_back() {
     assert_eq!(status_of(&gateway, &secret, "/tokens"), 403);
 
     let rotate = |body: &Value| gateway.post(&format!("/tokens/{id}/rotate"), body);
-    let rotated = rotate(&json!({"grace_seconds": 600}));
+    for wrong in [
+        json!(1.5),
+        json!(-1),
+        json!("60"),
+        json!(1e300),
+        json!(null),
+    ] {
+        let refused = rotate(&json!({"grace_seconds": wrong}));
+        assert_eq!(refused.status, 400, "{}", refused.text());
+    }
+    // JSON knows no other whole numbers than doubles that happen to be whole.
+    let rotated = rotate(&json!({"grace_seconds": 600.0}));
     assert_eq!(rotated.status, 201, "{}", rotated.text());
     let next = rotated.json()["secret"].as_str().unwrap().to_owned();
     for token in [&secret, &next] {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub(crate) const MODEL_BODY: usize = 32 << 20;
 
 /// Bodies of every other route.
 pub(crate) const ADMIN_BODY: usize = 1 << 20;
+/// Up to here every whole number is one of its own in a double: 2^53.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// How long a client may take to send its body.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
@@ -99,6 +102,25 @@ pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// A whole number, however it is written: to JSON, and to JSON Schema, `60` and `60.0` are the same.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(from)?;
+    let exact = |n: f64| (0.0..=MAX_EXACT).contains(&n) && n.fract() == 0.0;
+    let written_as_double = || {
+        let exact = number.as_f64().filter(|n| exact(*n));
+        exact.and_then(|n| format!("{n:.0}").parse().ok())
+    };
+    let whole = number.as_u64().or_else(written_as_double);
+    whole.ok_or_else(|| D::Error::custom(format!("{number} is not a whole number from 0 up")))
+}
+
+/// The same, or nothing.
+pub(crate) fn whole_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Whole(#[serde(deserialize_with = "whole")] u64);
+    Ok(Option::<Whole>::deserialize(from)?.map(|Whole(number)| number))
 }
 
 #[allow(

@@ -1,7 +1,7 @@
 //! `/tokens`: the admin API for tokens. Everything the command line can do with them, over HTTP.
 
 use crate::answer::ApiError;
-use crate::body::{ADMIN_BODY, body_of, json_of, not_json};
+use crate::body::{ADMIN_BODY, body_of, json_of, not_json, whole, whole_or_none};
 use crate::caller::Caller;
 use crate::record::recorded;
 use crate::routes::{Handled, id_in};
@@ -31,6 +31,7 @@ pub(crate) struct CreateToken {
     env: Option<TokenEnv>,
     /// How long it lasts, in seconds; 90 days when nothing is said, 366 days at most.
     #[schemars(range(min = 1, max = 31_622_400))]
+    #[serde(default, deserialize_with = "whole_or_none")]
     ttl_seconds: Option<u64>,
 }
 
@@ -40,6 +41,7 @@ pub(crate) struct CreateToken {
 pub(crate) struct RotateToken {
     /// How long the old one still counts, in seconds; not at all when nothing is said, a day at most.
     #[serde(default)]
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(max = 86_400))]
     grace_seconds: u64,
 }
