@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod clock;
 mod disk;
 mod error;
 mod health;

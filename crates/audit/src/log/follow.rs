@@ -1,0 +1,173 @@
+//! Where the log ends, and what other processes appended since.
+
+use super::{Log, Open};
+use crate::disk;
+use crate::error::{AuditError, Fault};
+use crate::line::Tip;
+use crate::seal::Seal;
+use crate::segment::{self, Extent, Segment};
+use crate::torn;
+use clawdbot_domain::Event;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+
+impl Log {
+    /// Learns from the disk where the log ends.
+    pub(super) fn load(&mut self) -> Result<(), AuditError> {
+        (self.newest, self.tip, self.sealed) = (None, Tip::START, false);
+        let segments = Segment::list(&self.folder)?;
+        self.seal = Some(Seal::open(&self.folder, &self.places, &segments)?);
+        let Some((newest, older)) = segments.split_last() else {
+            return self.check_length();
+        };
+        let before = match older.last() {
+            Some(older) => segment::last_tip(older, newest.first.saturating_sub(1))?,
+            None => None,
+        };
+        let file = disk::open_append(&newest.path)?;
+        self.tip = before.unwrap_or(Tip {
+            next: newest.first,
+            ..stated_tip(&file, newest)?
+        });
+        if self.tip.next != newest.first {
+            let fault = Fault::OutOfOrder {
+                found: newest.first,
+            };
+            return Err(newest.corrupt(self.tip.next, fault));
+        }
+        self.newest = Some(Open {
+            segment: newest.clone(),
+            file,
+            len: 0,
+        });
+        self.read_on()?;
+        self.check_length()
+    }
+
+    /// The log must be as long as its own checkpoint and the register say.
+    fn check_length(&self) -> Result<(), AuditError> {
+        let Some(seal) = &self.seal else {
+            return Ok(());
+        };
+        if self.tip.next < seal.floor() {
+            let newest = Segment::list(&self.folder)?.pop();
+            let segment = newest.unwrap_or_else(|| Segment::at(&self.folder, 0));
+            return Err(segment.corrupt(self.tip.next, Fault::Shrunk));
+        }
+        seal.check_register()
+    }
+
+    /// Takes in what other processes appended since. Cheap when nobody did: our segment has our
+    /// length, and the next one would be named after our next record.
+    pub(super) fn catch_up(&mut self) -> Result<(), AuditError> {
+        let Some(open) = &self.newest else {
+            return self.lost_segment();
+        };
+        let meta = open
+            .file
+            .metadata()
+            .map_err(AuditError::io("look at", &open.segment.path))?;
+        if meta.nlink() == 0 {
+            return self.lost_segment();
+        }
+        if meta.len() < open.len {
+            return Err(open
+                .segment
+                .corrupt(self.tip.next.saturating_sub(1), Fault::Shrunk));
+        }
+        if meta.len() > open.len {
+            self.read_on()?;
+        }
+        self.next_segments()
+    }
+
+    /// Goes over to segments that other processes opened.
+    fn next_segments(&mut self) -> Result<(), AuditError> {
+        loop {
+            let next = Segment::at(&self.folder, self.tip.next);
+            let current = self
+                .newest
+                .as_ref()
+                .is_some_and(|open| open.segment == next);
+            if current || !next.path.exists() {
+                return Ok(());
+            }
+            let file = disk::open_append(&next.path)?;
+            self.newest = Some(Open {
+                segment: next,
+                file,
+                len: 0,
+            });
+            self.sealed = false;
+            self.read_on()?;
+        }
+    }
+
+    /// Our segment is no longer in the folder: pruned by another process, or somebody removed it.
+    fn lost_segment(&mut self) -> Result<(), AuditError> {
+        let tip = self.tip;
+        self.load()?;
+        if self.tip.next < tip.next {
+            // Go on numbering where we were, so that the gap shows.
+            (self.tip, self.newest) = (tip, None);
+        }
+        Ok(())
+    }
+
+    /// Reads the newest segment from where we know it to its end, and sets a torn end aside.
+    fn read_on(&mut self) -> Result<(), AuditError> {
+        let Some(open) = &mut self.newest else {
+            return Ok(());
+        };
+        let path = &open.segment.path;
+        let len = open
+            .file
+            .metadata()
+            .map_err(AuditError::io("look at", path))?
+            .len();
+        let range = (open.len, len);
+        let (mut tip, mut leaves) = (self.tip, Vec::new());
+        let Extent { good, torn } =
+            segment::follow(&open.file, &open.segment, range, &mut tip, |_, tip| {
+                leaves.push(tip.leaf());
+            })?;
+        let floor = self.seal.as_ref().map_or(0, Seal::floor);
+        if torn > 0 && tip.next < floor {
+            // A checkpoint vouches for more than is there: no crash cuts that off.
+            return Err(open.segment.corrupt(tip.next, Fault::Shrunk));
+        }
+        if let Some(seal) = &mut self.seal {
+            for (index, leaf) in (self.tip.next..).zip(leaves) {
+                let pushed = seal.push(index, leaf);
+                pushed.map_err(|fault| open.segment.corrupt(index, fault))?;
+            }
+        }
+        if torn > 0 {
+            let kept_in = torn::set_aside(&self.folder, &open.segment, &open.file, good)?;
+            self.own.push(Event::AuditRecovered {
+                bytes: torn,
+                kept_in,
+            });
+        }
+        if good > open.len {
+            // Another process wrote here meanwhile: what we had to say of a new segment is stale.
+            self.own.retain(is_recovery);
+            self.pruned.clear();
+        }
+        open.len = good;
+        self.tip = tip;
+        Ok(())
+    }
+}
+
+fn is_recovery(event: &Event) -> bool {
+    matches!(event, Event::AuditRecovered { .. })
+}
+
+/// What the first record of a segment says it follows: all there is to go by for the oldest one.
+fn stated_tip(file: &File, segment: &Segment) -> Result<Tip, AuditError> {
+    segment::first_prev(file, segment).map(|prev| Tip {
+        next: segment.first,
+        prev,
+    })
+}

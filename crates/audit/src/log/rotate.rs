@@ -1,0 +1,84 @@
+//! The next segment, and the end of the oldest ones.
+
+use super::{Limits, Log, Open};
+use crate::disk;
+use crate::error::AuditError;
+use crate::segment::Segment;
+use clawdbot_domain::Event;
+
+impl Log {
+    /// Opens the next segment. Segments that are too many now go once records in it say so.
+    pub(super) fn rotate(&mut self, limits: Limits) -> Result<(), AuditError> {
+        let next = Segment::at(&self.folder, self.tip.next);
+        let closed = self.newest.as_ref().map(|open| open.segment.clone());
+        let file = disk::create(&next.path)?;
+        disk::sync_folder(&self.folder)?;
+        // Empty segments (after a failed first write) are no older segment of themselves.
+        if let Some(closed) = closed.filter(|closed| *closed != next) {
+            let (closed, opened) = (closed.name(), next.name());
+            self.own.insert(0, Event::AuditRotated { closed, opened });
+        }
+        self.newest = Some(Open {
+            segment: next,
+            file,
+            len: 0,
+        });
+        self.sealed = false;
+        self.prune(limits)
+    }
+
+    fn prune(&mut self, limits: Limits) -> Result<(), AuditError> {
+        let mut segments = Segment::list(&self.folder)?;
+        let keep = usize::try_from(limits.segments.max(1)).unwrap_or(usize::MAX);
+        let too_many = segments.len().saturating_sub(keep);
+        let firsts: Vec<u64> = segments.iter().map(|s| s.first).skip(1).collect();
+        segments.truncate(too_many);
+        let young = |segment: &Segment| segment.age() < limits.min_age;
+        if let Some(at) = segments.iter().position(young) {
+            let kept = segments.len() - at;
+            tracing::warn!(
+                kept,
+                "security: audit segments are too many but too young to be pruned"
+            );
+            segments.truncate(at);
+        }
+        for (segment, next_first) in segments.iter().zip(firsts) {
+            self.own.push(Event::AuditPruned {
+                segment: segment.name(),
+                first: segment.first,
+                last: next_first.saturating_sub(1),
+            });
+        }
+        self.pruned = segments;
+        Ok(())
+    }
+
+    /// A segment that cannot be removed is tried again at the next rotation.
+    pub(super) fn drop_pruned(&mut self) {
+        let pruned = std::mem::take(&mut self.pruned);
+        if pruned.is_empty() {
+            return;
+        }
+        // Their hashes must outlive them, or no later record could be proven.
+        let kept = self
+            .publish_locked(true)
+            .and_then(|()| disk::sync_all(&self.folder));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "error: pruned audit segments stay until their hashes are durable");
+            return;
+        }
+        let kept = Segment::list(&self.folder).unwrap_or_default();
+        let first = kept.iter().find(|segment| !pruned.contains(segment));
+        if let (Some(seal), Some(first)) = (&mut self.seal, first) {
+            seal.pruned_to(first.first);
+        }
+        for segment in &pruned {
+            if let Err(error) = disk::remove(&segment.path) {
+                tracing::warn!(%error, "error: a pruned audit segment stays");
+            }
+        }
+        if let Err(error) = disk::sync_folder(&self.folder) {
+            tracing::warn!(%error, "error: the folder of the audit log was not flushed");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The seal of a log as it was left: its keys, its newest checkpoint, and the tree below it.
+
+use super::{CHECKPOINT, Places, Seal};
+use crate::error::AuditError;
+use crate::keys::{self, EPOCHS, Epochs, Signer};
+use crate::note::Signed;
+use crate::register::Register;
+use crate::segment::{self, Segment};
+use crate::tiles;
+use crate::tree::{Hash, Tree};
+use std::fs::File;
+use std::path::Path;
+use std::time::Instant;
+
+impl Seal {
+    /// The seal of a log, up to before its newest segment. A log without records gets its keys.
+    pub(crate) fn open(
+        folder: &Path,
+        places: &Places,
+        segments: &[Segment],
+    ) -> Result<Self, AuditError> {
+        let (signer, epochs) = signing(folder, places, segments)?;
+        let register = places.register.as_deref().map(Register::open).transpose()?;
+        let checkpoint = checkpoint_of(folder, &epochs)?;
+        let mut seal = Self {
+            folder: folder.to_owned(),
+            tree: Tree::default(),
+            signer,
+            epochs,
+            register,
+            expected: None,
+            published: 0,
+            durable: 0,
+            first: segments.first().map_or(0, |segment| segment.first),
+            at: Instant::now(),
+            epoch_began: None,
+            anchored: None,
+        };
+        let known = checkpoint.map(|signed| (signed.checkpoint.size, signed.checkpoint.root));
+        seal.load(known, segments)?;
+        (seal.published, seal.durable) = known.map_or((0, 0), |(size, _)| (size, size));
+        Ok(seal)
+    }
+
+    /// The tree of everything before the newest segment; from the tiles where they agree with the
+    /// checkpoint, else from the records.
+    fn load(&mut self, known: Option<(u64, Hash)>, segments: &[Segment]) -> Result<(), AuditError> {
+        let quick = known.and_then(|(size, root)| {
+            let tree = tiles::load(&self.folder, size)?;
+            (tree.root() == root).then_some(tree)
+        });
+        if let Some(tree) = quick {
+            self.tree = tree;
+        } else {
+            self.expected = known.filter(|(size, _)| *size > 0);
+            let first = segments.first().map_or(0, |segment| segment.first);
+            let size = known.map_or(first, |(size, _)| size);
+            let pruned = tiles::leaves_before(&self.folder, first, size.max(first));
+            let path = self.folder.join("tile");
+            let missing = || AuditError::key(&path, "hashes of pruned records are missing");
+            for (index, leaf) in (0..).zip(pruned.ok_or_else(missing)?) {
+                self.push(index, leaf).map_err(|_| missing())?;
+            }
+        }
+        for pair in segments.windows(2) {
+            if let [older, newer] = pair
+                && newer.first > self.tree.size()
+            {
+                self.read_older(older)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_older(&mut self, segment: &Segment) -> Result<(), AuditError> {
+        let opening = || AuditError::io("open", &segment.path);
+        let file = File::open(&segment.path).map_err(opening())?;
+        let len = file.metadata().map_err(opening())?.len();
+        let mut leaves = Vec::new();
+        segment::leaves(&file, segment, len, |leaf| leaves.push(leaf))?;
+        for (index, leaf) in (segment.first..).zip(leaves) {
+            self.push(index, leaf)
+                .map_err(|fault| segment.corrupt(index, fault))?;
+        }
+        Ok(())
+    }
+}
+
+/// Who signs, and the public keys so far. Both are made for a log without records.
+fn signing(
+    folder: &Path,
+    places: &Places,
+    segments: &[Segment],
+) -> Result<(Signer, Epochs), AuditError> {
+    let epochs = read_epochs(folder)?;
+    if let Some(last) = epochs.all.last() {
+        let mut signer = Signer::load(&places.key)?;
+        if signer.epoch <= last.number {
+            signer.catch_up(last.number)?;
+        }
+        return if signer.key() == last.key {
+            Ok((signer, epochs))
+        } else {
+            Err(AuditError::key(&places.key, "it is the key of another log"))
+        };
+    }
+    let empty = |segment: &Segment| std::fs::metadata(&segment.path).is_ok_and(|m| m.len() == 0);
+    if !segments.iter().all(empty) {
+        return Err(AuditError::Unsigned {
+            folder: folder.to_owned(),
+        });
+    }
+    let signer = Signer::create(&places.key)?;
+    let first = signer.begin(&signer, 0, Tree::default().root())?;
+    let good = keys::append(folder, 0, &first)?;
+    let all = vec![first];
+    let torn = 0;
+    Ok((signer, Epochs { all, good, torn }))
+}
+
+pub(crate) fn read_epochs(folder: &Path) -> Result<Epochs, AuditError> {
+    let path = folder.join(EPOCHS);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(AuditError::io("read", &path)(error)),
+    };
+    Epochs::parse(&text).map_err(|epoch| AuditError::Epoch { path, epoch })
+}
+
+/// The checkpoint in the folder; `None` when there is none, or only what a power cut leaves of one.
+fn checkpoint_of(folder: &Path, epochs: &Epochs) -> Result<Option<Signed>, AuditError> {
+    let path = folder.join(CHECKPOINT);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => return Ok(None),
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(AuditError::io("read", &path)(error)),
+    };
+    let signed = std::str::from_utf8(&bytes).ok().and_then(Signed::parse);
+    match signed.filter(|signed| epochs.vouch(signed)) {
+        Some(signed) => Ok(Some(signed)),
+        None => Err(AuditError::key(
+            &path,
+            "it is not signed by the key of its epoch",
+        )),
+    }
+}
