@@ -57,9 +57,10 @@ pub(crate) fn create(path: &Path) -> Result<File, AuditError> {
     }
 }
 
-/// Puts a whole file in the place of another at once; `durable` also across a power cut. Without that
-/// a power cut may leave an empty file.
-pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool) -> Done {
+/// Puts a whole file in the place of another at once. With `durable` bytes a power cut leaves either this
+/// content or the one before; without, it may leave an empty file. With a durable `name` as well it leaves
+/// this one.
+pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool, name: bool) -> Done {
     let new = path.with_extension("new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -74,7 +75,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool) -> Done {
     fault::point().map_err(AuditError::io("replace", path))?;
     std::fs::rename(&new, path).map_err(AuditError::io("replace", path))?;
     match path.parent() {
-        Some(parent) if durable => sync_folder(parent),
+        Some(parent) if name => sync_folder(parent),
         _ => Ok(()),
     }
 }

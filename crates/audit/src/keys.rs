@@ -103,15 +103,31 @@ pub(crate) struct Epochs {
 impl Epochs {
     /// Reads the file's text. The error names the epoch that is wrong.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, u64> {
-        let mut found = Self::default();
-        for line in text.split_inclusive(|b| *b == b'\n') {
-            let number = found.all.len() as u64;
+        Self::parse_end(text, 0)
+    }
+
+    /// Reads the end of the file's text, which begins at that byte of it. The first whole line is believed
+    /// to follow what stands before it.
+    pub(crate) fn parse_end(text: &[u8], start: u64) -> Result<Self, u64> {
+        let mut found = Self {
+            good: start,
+            ..Self::default()
+        };
+        let mut lines = text.split_inclusive(|b| *b == b'\n');
+        if start > 0 {
+            // The rest of a line.
+            found.good += lines.next().map_or(0, |rest| rest.len() as u64);
+        }
+        for line in lines {
+            let last = found.all.last();
+            let number = last.map_or(0, |last| last.number + 1);
             let Some(whole) = line.strip_suffix(b"\n") else {
                 found.torn = line.len() as u64;
                 break;
             };
             let epoch = std::str::from_utf8(whole).ok().and_then(Epoch::parse);
-            let epoch = epoch.filter(|epoch| epoch.follows(found.all.last()));
+            let believed = start > 0 && last.is_none();
+            let epoch = epoch.filter(|epoch| believed || epoch.follows(last));
             found.all.push(epoch.ok_or(number)?);
             found.good += line.len() as u64;
         }
@@ -191,7 +207,7 @@ impl Signer {
             "clawdbot audit key 1\n{}\n{}\n{seed}\n",
             self.name, self.epoch
         );
-        disk::replace(&self.path, text.as_bytes(), true)
+        disk::replace(&self.path, text.as_bytes(), true, true)
     }
 
     pub(crate) fn key(&self) -> VerifierKey {
@@ -231,15 +247,16 @@ impl Signer {
         Self::new(&self.path, self.name.clone(), self.epoch + 1, seed)
     }
 
-    /// Becomes the signer of that later epoch, and erases the older keys on disk.
+    /// Becomes the signer of that later epoch, and erases the older keys on disk, unless whoever began it
+    /// did.
     pub(crate) fn catch_up(&mut self, epoch: u64) -> Result<(), AuditError> {
-        if self.epoch == epoch {
-            return Ok(());
-        }
         while self.epoch < epoch {
             *self = self.next()?;
         }
-        self.save()
+        match Self::load(&self.path) {
+            Ok(kept) if kept.epoch == self.epoch && kept.seed == self.seed => Ok(()),
+            _ => self.save(),
+        }
     }
 }
 

@@ -194,6 +194,11 @@ impl Log {
         }
     }
 
+    /// True when the register is to be brought up to the checkpoint before anything else is done.
+    pub(crate) fn register_is_behind(&self) -> bool {
+        self.seal.as_ref().is_some_and(Seal::register_is_behind)
+    }
+
     /// True when there is something to write that is known in memory only, such as a recovery.
     pub(crate) fn has_own_records(&self) -> bool {
         !self.own.is_empty()

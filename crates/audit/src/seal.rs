@@ -7,7 +7,8 @@ use crate::error::{AuditError, Fault};
 use crate::keys::{Epochs, Signer};
 use crate::note::Signed;
 use crate::register::Register;
-use crate::tree::{Hash, Tree};
+use crate::tiles;
+use crate::tree::{Hash, Tree, WIDTH, root_of};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,11 @@ pub(crate) struct Seal {
     /// Index of the first record kept.
     first: u64,
     at: Instant,
-    epoch_began: Option<Instant>,
+    /// Since when this process knows the epoch that runs: its file tells the age by the wall clock, which
+    /// may be set back.
+    epoch_seen: Instant,
+    /// The register holds less than the checkpoint that stood at the start.
+    register_behind: bool,
     anchored: Option<Instant>,
 }
 
@@ -69,6 +74,24 @@ impl Seal {
     /// Records that must be there: a checkpoint vouches for them.
     pub(crate) fn floor(&self) -> u64 {
         self.durable
+    }
+
+    /// How many records the tree covers.
+    pub(crate) fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// The leaf hash of the last record in the tree, as far as it is vouched for by the root; `None` when
+    /// the tile that has it is missing or wrong.
+    pub(crate) fn last_leaf(&self) -> Option<Hash> {
+        let size = self.tree.size();
+        if let Some(leaf) = self.tree.last_leaf() {
+            return Some(leaf);
+        }
+        let number = (size / WIDTH as u64).checked_sub(1)?;
+        let tile = tiles::read(&self.folder, 0, number, WIDTH)?;
+        let vouched = self.tree.last_of(1)? == root_of(&tile);
+        tile.last().copied().filter(|_| vouched)
     }
 
     /// Adds the record of that index, unless the tree has it.
@@ -91,14 +114,23 @@ impl Seal {
     }
 
     /// Refuses a log that is older than what the register knows.
-    pub(crate) fn check_register(&self) -> Result<(), AuditError> {
+    pub(crate) fn check_register(&mut self) -> Result<(), AuditError> {
         let Some(register) = &self.register else {
             return Ok(());
         };
-        match register.read()? {
-            Some(held) => self.epochs_allow(&held, register),
-            None => Ok(()),
+        let held = register.read()?;
+        if let Some(held) = &held {
+            self.epochs_allow(held, register)?;
         }
+        let known = held.map_or(0, |held| held.checkpoint.size);
+        self.register_behind = known < self.durable;
+        Ok(())
+    }
+
+    /// True when the register is to be brought up to a checkpoint that was there at the start: it is new,
+    /// or the process before died between the two.
+    pub(crate) fn register_is_behind(&self) -> bool {
+        self.register_behind
     }
 
     fn epochs_allow(&self, held: &Signed, register: &Register) -> Result<(), AuditError> {

@@ -3,8 +3,10 @@
 use crate::error::{AuditError, Fault};
 use crate::line::{HexHash, MAX_LINE, NO_RECORD, Parts, Tip};
 use crate::tree::Hash;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,23 +124,109 @@ pub(crate) fn follow(
     }
 }
 
-/// Shows the leaf hash of each record of a closed segment, from its first to its last.
+/// Shows the leaf hash of each record of a closed segment, from the one of index `from` to its last, until
+/// `see` has seen enough.
 pub(crate) fn leaves(
     file: &File,
     segment: &Segment,
     len: u64,
-    mut see: impl FnMut(Hash),
+    from: u64,
+    mut see: impl FnMut(Hash) -> bool,
 ) -> Result<(), AuditError> {
-    let prev = first_prev(file, segment)?;
-    let mut tip = Tip {
-        next: segment.first,
-        prev,
+    let before = match from.checked_sub(1) {
+        Some(before) if from > segment.first => find(file, segment, len, before)?,
+        _ => None,
     };
-    let extent = follow(file, segment, (0, len), &mut tip, |_, tip| see(tip.leaf()))?;
+    let (start, mut tip) = match before {
+        Some(found) => found,
+        None => (0, start_tip(file, segment)?),
+    };
+    let mut more = true;
+    let extent = follow(file, segment, (start, len), &mut tip, |_, tip| {
+        if more && tip.next > from {
+            more = see(tip.leaf());
+        }
+    })?;
     if extent.torn > 0 {
         return Err(segment.corrupt(tip.next, Fault::NotARecord));
     }
     Ok(())
+}
+
+/// Finds the record of that index by bisection, and checks its bytes. Returns where it ends, and where the
+/// chain stands there; `None` when it is not found, or not as it was written.
+pub(crate) fn find(
+    file: &File,
+    segment: &Segment,
+    len: u64,
+    index: u64,
+) -> Result<Option<(u64, Tip)>, AuditError> {
+    let reading = || AuditError::io("read", &segment.path);
+    let (mut low, mut high) = (0, len);
+    // A line starts at `low`, and the one that is looked for does not start after `high`.
+    while high - low > NEAR {
+        let middle = low + (high - low) / 2;
+        let Some((start, end, found)) = line_after(file, middle).map_err(reading())? else {
+            return Ok(None);
+        };
+        match found.cmp(&index) {
+            Ordering::Less => low = end,
+            Ordering::Equal => (low, high) = (start, end),
+            Ordering::Greater => high = middle,
+        }
+    }
+    let mut near = file;
+    near.seek(SeekFrom::Start(low)).map_err(reading())?;
+    let mut lines = BufReader::new(near.take(NEAR + 2 * MAX_LINE as u64));
+    let (mut line, mut end) = (Vec::new(), low);
+    loop {
+        line.clear();
+        lines.read_until(b'\n', &mut line).map_err(reading())?;
+        end += line.len() as u64;
+        let Some(parts) = line.strip_suffix(b"\n").and_then(Parts::of) else {
+            return Ok(None);
+        };
+        if parts.index == index {
+            return Ok(parts.tip_after().ok().map(|tip| (end, tip)));
+        }
+        if parts.index > index {
+            return Ok(None);
+        }
+    }
+}
+
+/// Bisection ends when so little is left; the rest is read.
+const NEAR: u64 = 64 * 1024;
+
+/// The first whole line that starts after that place: its start, its end, and its index. `None` when there
+/// is none, or it is no record.
+fn line_after(file: &File, place: u64) -> io::Result<Option<(u64, u64, u64)>> {
+    for size in [8 * 1024, 2 * MAX_LINE] {
+        let mut piece = vec![0; size];
+        let mut filled = 0;
+        while let Some(rest) = piece.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, place + filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        piece.truncate(filled);
+        let mut lines = memchr::memchr_iter(b'\n', &piece);
+        if let (Some(before), Some(end)) = (lines.next(), lines.next()) {
+            let line = piece.get(before + 1..end).and_then(Parts::of);
+            let ends = place + end as u64 + 1;
+            return Ok(line.map(|parts| (place + before as u64 + 1, ends, parts.index)));
+        }
+    }
+    Ok(None)
+}
+
+/// Where the chain stands before a segment, as far as its first record tells.
+pub(crate) fn start_tip(file: &File, segment: &Segment) -> Result<Tip, AuditError> {
+    first_prev(file, segment).map(|prev| Tip {
+        next: segment.first,
+        prev,
+    })
 }
 
 /// True for what a cut write leaves: no newline, or blocks that never reached the disk. A whole line

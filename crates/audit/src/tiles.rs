@@ -6,9 +6,12 @@
 
 use crate::disk;
 use crate::error::AuditError;
-use crate::tree::{Hash, Tile, Tree, WIDTH, shifted};
+use crate::tree::{Hash, Tile, Tree, WIDTH, root_of, shifted};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+/// So many whole tiles of leaves at most are written with one checkpoint: a second of traffic.
+const UNWRITTEN: u64 = 4096;
 
 /// The file of a tile, below the folder of the log.
 pub(crate) fn path(folder: &Path, level: u8, number: u64, width: usize) -> PathBuf {
@@ -24,18 +27,18 @@ pub(crate) fn path(folder: &Path, level: u8, number: u64, width: usize) -> PathB
     folder.join("tile").join(level.to_string()).join(name)
 }
 
-/// Writes a tile under its final name at once; one that is there already is left.
+/// Writes a tile under its final name at once. One that is there already is left if it is the same; a power
+/// cut may have left another.
 pub(crate) fn write(folder: &Path, tile: &Tile) -> Result<(), AuditError> {
     let path = path(folder, tile.level, tile.number, tile.hashes.len());
     let bytes = tile.hashes.concat();
-    let there = std::fs::metadata(&path).is_ok_and(|meta| meta.len() == bytes.len() as u64);
-    if there {
+    if std::fs::read(&path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
         disk::make_folder(parent)?;
     }
-    disk::replace(&path, &bytes, false)
+    disk::replace(&path, &bytes, false, false)
 }
 
 /// Removes the unfinished versions of a tile but the one of this width.
@@ -79,6 +82,28 @@ pub(crate) fn load(folder: &Path, size: u64) -> Option<Tree> {
         });
     }
     Some(Tree::from_edge(size, edge))
+}
+
+/// The tree of the whole tiles of leaves on disk, as many as a tree of that size has, less those at its end
+/// that were not written yet. `None` when an older one is missing.
+pub(crate) fn load_finished(folder: &Path, size: u64) -> Option<Tree> {
+    let width = WIDTH as u64;
+    let most = size / width;
+    let least = most.saturating_sub(UNWRITTEN);
+    let there = |number: &u64| read(folder, 0, *number, WIDTH).is_some();
+    let tiles = (least..most)
+        .rev()
+        .find(there)
+        .map_or(least, |number| number + 1);
+    let (mut edge, mut count, mut level) = (vec![Vec::new()], tiles, 0);
+    while count > 0 {
+        // The unfinished tile of the next level holds the roots of the whole ones that have no parent yet.
+        let orphans = (count - count % width)..count;
+        let roots = orphans.map(|number| Some(root_of(&read(folder, level, number, WIDTH)?)));
+        edge.push(roots.collect::<Option<Vec<Hash>>>()?);
+        (count, level) = (count / width, level + 1);
+    }
+    Some(Tree::from_edge(tiles * width, edge))
 }
 
 /// The leaf hashes before `end`, read from whole and unfinished tiles of a tree of `size`.

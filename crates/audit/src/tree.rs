@@ -35,6 +35,16 @@ impl Tree {
         self.size
     }
 
+    /// The newest leaf hash; `None` when it lies in a finished tile, or there is none.
+    pub(crate) fn last_leaf(&self) -> Option<Hash> {
+        self.last_of(0)
+    }
+
+    /// The newest hash of a level's unfinished tile.
+    pub(crate) fn last_of(&self, level: usize) -> Option<Hash> {
+        self.edge.get(level)?.last().copied()
+    }
+
     /// The tree of that size whose unfinished tiles are these, lowest level first.
     pub(crate) fn from_edge(size: u64, edge: Vec<Vec<Hash>>) -> Self {
         Self {

@@ -213,8 +213,13 @@ fn another_key_and_a_log_without_keys_are_refused() {
 fn any_changed_byte_of_the_public_keys_is_found() {
     let kept = kept();
     kept.run(3).unwrap();
-    kept.run(3).unwrap();
     let path = kept.logs.join("epochs");
+    // Old enough that the next checkpoint begins another epoch.
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 60 * 60);
+    file.set_modified(then).unwrap();
+    kept.run(3).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
     let good = fs::read(&path).unwrap();
     for at in 0..good.len() {
         let mut bad = good.clone();

@@ -20,15 +20,22 @@ impl Log {
         let Some((newest, older)) = segments.split_last() else {
             return self.check_length();
         };
+        let file = disk::open_append(&newest.path)?;
+        if let Some((len, tip)) = self.signed_end(&file, newest)? {
+            self.tip = tip;
+            let segment = newest.clone();
+            self.newest = Some(Open { segment, file, len });
+            self.read_on()?;
+            return self.check_length();
+        }
         let before = match older.last() {
             Some(older) => segment::last_tip(older, newest.first.saturating_sub(1))?,
             None => None,
         };
-        let file = disk::open_append(&newest.path)?;
-        self.tip = before.unwrap_or(Tip {
-            next: newest.first,
-            ..stated_tip(&file, newest)?
-        });
+        self.tip = match before {
+            Some(before) => before,
+            None => segment::start_tip(&file, newest)?,
+        };
         if self.tip.next != newest.first {
             let fault = Fault::OutOfOrder {
                 found: newest.first,
@@ -44,9 +51,35 @@ impl Log {
         self.check_length()
     }
 
-    /// The log must be as long as its own checkpoint and the register say.
-    fn check_length(&self) -> Result<(), AuditError> {
+    /// Where the signed records of the newest segment end. What stands before is not read: a root over it was
+    /// signed, the last record is the one that root ends with, and whether the others are as they were is
+    /// for a verification to say. `None` when the segment is to be read from its start.
+    fn signed_end(&self, file: &File, newest: &Segment) -> Result<Option<(u64, Tip)>, AuditError> {
         let Some(seal) = &self.seal else {
+            return Ok(None);
+        };
+        let Some(last) = seal
+            .size()
+            .checked_sub(1)
+            .filter(|last| *last >= newest.first)
+        else {
+            return Ok(None);
+        };
+        let looking = AuditError::io("look at", &newest.path);
+        let len = file.metadata().map_err(looking)?.len();
+        let found = segment::find(file, newest, len, last)?;
+        match (found, seal.last_leaf()) {
+            (Some((_, tip)), Some(leaf)) if tip.leaf() != leaf => {
+                Err(newest.corrupt(last, Fault::Unsigned))
+            }
+            (found, Some(_)) => Ok(found),
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// The log must be as long as its own checkpoint and the register say.
+    fn check_length(&mut self) -> Result<(), AuditError> {
+        let Some(seal) = &mut self.seal else {
             return Ok(());
         };
         if self.tip.next < seal.floor() {
@@ -162,12 +195,4 @@ impl Log {
 
 fn is_recovery(event: &Event) -> bool {
     matches!(event, Event::AuditRecovered { .. })
-}
-
-/// What the first record of a segment says it follows: all there is to go by for the oldest one.
-fn stated_tip(file: &File, segment: &Segment) -> Result<Tip, AuditError> {
-    segment::first_prev(file, segment).map(|prev| Tip {
-        next: segment.first,
-        prev,
-    })
 }

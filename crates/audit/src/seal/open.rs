@@ -9,8 +9,12 @@ use crate::segment::{self, Segment};
 use crate::tiles;
 use crate::tree::{Hash, Tree};
 use std::fs::File;
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::time::Instant;
+
+/// So much of the end of the public keys is read to go on: some five epochs.
+const NEWEST: u64 = 2048;
 
 impl Seal {
     /// The seal of a log, up to before its newest segment. A log without records gets its keys.
@@ -21,7 +25,11 @@ impl Seal {
     ) -> Result<Self, AuditError> {
         let (signer, epochs) = signing(folder, places, segments)?;
         let register = places.register.as_deref().map(Register::open).transpose()?;
-        let checkpoint = checkpoint_of(folder, &epochs)?;
+        let checkpoint = match checkpoint_of(folder, &epochs) {
+            // It may be older than the last few keys.
+            Err(_) => checkpoint_of(folder, &read_epochs(folder)?)?,
+            Ok(found) => found,
+        };
         let mut seal = Self {
             folder: folder.to_owned(),
             tree: Tree::default(),
@@ -33,7 +41,8 @@ impl Seal {
             durable: 0,
             first: segments.first().map_or(0, |segment| segment.first),
             at: Instant::now(),
-            epoch_began: None,
+            epoch_seen: Instant::now(),
+            register_behind: false,
             anchored: None,
         };
         let known = checkpoint.map(|signed| (signed.checkpoint.size, signed.checkpoint.root));
@@ -42,12 +51,16 @@ impl Seal {
         Ok(seal)
     }
 
-    /// The tree of everything before the newest segment; from the tiles where they agree with the
-    /// checkpoint, else from the records.
+    /// The tree of everything before the newest segment, or up to the checkpoint if that is further on.
+    ///
+    /// Three ways, the cheapest that gives the root that was signed: the unfinished tiles that were written
+    /// with the checkpoint; the finished ones before it and the records after those; all records.
     fn load(&mut self, known: Option<(u64, Hash)>, segments: &[Segment]) -> Result<(), AuditError> {
-        let quick = known.and_then(|(size, root)| {
-            let tree = tiles::load(&self.folder, size)?;
-            (tree.root() == root).then_some(tree)
+        let signed = |tree: &Tree| known.is_some_and(|(_, root)| tree.root() == root);
+        let quick = known.and_then(|(size, _)| tiles::load(&self.folder, size));
+        let quick = quick.filter(signed).or_else(|| {
+            let tree = self.after_finished(known?.0, segments);
+            tree.filter(signed)
         });
         if let Some(tree) = quick {
             self.tree = tree;
@@ -72,17 +85,47 @@ impl Seal {
         Ok(())
     }
 
+    /// The tree of that size from the finished tiles on disk and the records after them; `None` when any of
+    /// it is missing or not as it was written, which the long way will name.
+    fn after_finished(&self, size: u64, segments: &[Segment]) -> Option<Tree> {
+        let mut tree = tiles::load_finished(&self.folder, size)?;
+        let at = tree.size();
+        let from = segments.iter().rposition(|segment| segment.first <= at)?;
+        for segment in segments.get(from..)? {
+            let (begin, end) = (tree.size(), size);
+            if segment.first > begin {
+                return None;
+            }
+            let mut left = end - begin;
+            let file = File::open(&segment.path).ok()?;
+            let len = file.metadata().ok()?.len();
+            // What lies after the checkpoint may be torn, and is not asked for here.
+            let _ = segment::leaves(&file, segment, len, begin, |leaf| {
+                let wanted = left > 0;
+                if wanted {
+                    tree.push(leaf);
+                    left -= 1;
+                }
+                wanted
+            });
+        }
+        (tree.size() == size).then_some(tree)
+    }
+
     fn read_older(&mut self, segment: &Segment) -> Result<(), AuditError> {
         let opening = || AuditError::io("open", &segment.path);
         let file = File::open(&segment.path).map_err(opening())?;
         let len = file.metadata().map_err(opening())?.len();
-        let mut leaves = Vec::new();
-        segment::leaves(&file, segment, len, |leaf| leaves.push(leaf))?;
-        for (index, leaf) in (segment.first..).zip(leaves) {
-            self.push(index, leaf)
-                .map_err(|fault| segment.corrupt(index, fault))?;
+        let (mut index, mut fault) = (self.tree.size().max(segment.first), None);
+        segment::leaves(&file, segment, len, index, |leaf| {
+            fault = self.push(index, leaf).err();
+            index += u64::from(fault.is_none());
+            fault.is_none()
+        })?;
+        match fault {
+            Some(fault) => Err(segment.corrupt(index, fault)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -92,7 +135,7 @@ fn signing(
     places: &Places,
     segments: &[Segment],
 ) -> Result<(Signer, Epochs), AuditError> {
-    let epochs = read_epochs(folder)?;
+    let epochs = newest_epochs(folder)?;
     if let Some(last) = epochs.all.last() {
         let mut signer = Signer::load(&places.key)?;
         if signer.epoch <= last.number {
@@ -118,23 +161,44 @@ fn signing(
     Ok((signer, Epochs { all, good, torn }))
 }
 
+/// All epochs, each checked.
 pub(crate) fn read_epochs(folder: &Path) -> Result<Epochs, AuditError> {
     let path = folder.join(EPOCHS);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(AuditError::io("read", &path)(error)),
     };
     Epochs::parse(&text).map_err(|epoch| AuditError::Epoch { path, epoch })
 }
 
+/// The last few epochs, checked among themselves: all that going on takes. A year has thousands, and
+/// whether they are all as they were is for a verification to say.
+pub(super) fn newest_epochs(folder: &Path) -> Result<Epochs, AuditError> {
+    let path = folder.join(EPOCHS);
+    let reading = || AuditError::io("read", &path);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Epochs::default()),
+        Err(error) => return Err(reading()(error)),
+    };
+    let len = file.metadata().map_err(reading())?.len();
+    let start = len.saturating_sub(NEWEST);
+    file.seek(SeekFrom::Start(start)).map_err(reading())?;
+    let mut text = Vec::new();
+    file.take(NEWEST)
+        .read_to_end(&mut text)
+        .map_err(reading())?;
+    Epochs::parse_end(&text, start).map_err(|epoch| AuditError::Epoch { path, epoch })
+}
+
 /// The checkpoint in the folder; `None` when there is none, or only what a power cut leaves of one.
-fn checkpoint_of(folder: &Path, epochs: &Epochs) -> Result<Option<Signed>, AuditError> {
+pub(super) fn checkpoint_of(folder: &Path, epochs: &Epochs) -> Result<Option<Signed>, AuditError> {
     let path = folder.join(CHECKPOINT);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => return Ok(None),
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(AuditError::io("read", &path)(error)),
     };
     let signed = std::str::from_utf8(&bytes).ok().and_then(Signed::parse);

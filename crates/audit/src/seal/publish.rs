@@ -1,48 +1,81 @@
 //! Signing what there is, and the key that is due.
 
-use super::open::read_epochs;
+use super::open::{checkpoint_of, newest_epochs};
 use super::{ANCHOR, CHECKPOINT, EPOCH, EVERY, Seal};
 use crate::disk;
 use crate::error::AuditError;
 use crate::keys::{self, EPOCHS};
 use crate::note::Signed;
+use crate::segment::Segment;
 use crate::tiles;
 use crate::tree::{Tile, WIDTH};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 impl Seal {
     /// Signs and publishes what there is, under the lock of the log. `last` is the one before closing
-    /// or pruning, which is always durable.
+    /// or pruning, whose content is always durable, as is that of each second.
+    ///
+    /// The tiles are written with those only: a checkpoint in between needs none, for an opening makes its
+    /// tree from older tiles and the records after them.
     pub(crate) fn publish(&mut self, last: bool) -> Result<(), AuditError> {
-        let durable = last || self.at.elapsed() >= EVERY;
-        self.write_tiles()?;
-        self.take_over()?;
-        if self
-            .epoch_began
-            .is_none_or(|began| began.elapsed() >= EPOCH)
-        {
+        let size = self.tree.size();
+        if last && size == self.durable && !self.register_behind {
+            return Ok(());
+        }
+        let timed = last || self.at.elapsed() >= EVERY;
+        if timed {
+            self.write_tiles()?;
+        }
+        let begun = self.take_over()?;
+        if self.epoch_is_due(begun) {
             self.begin_epoch()?;
         }
-        let size = self.tree.size();
         if size == 0 {
             return Ok(());
         }
-        let signed = self.signer.sign(size, self.tree.root());
-        let path = self.folder.join(CHECKPOINT);
-        disk::replace(&path, signed.text.as_bytes(), durable)?;
+        let signed = self.sign(last, timed)?;
         self.published = size;
-        // Only now: until then the older ones belonged to the checkpoint that stood.
-        for tile in self.tree.edge() {
-            self.drop_partial(&tile, tile.hashes.len());
-        }
-        if durable {
+        if timed {
+            self.drop_old_partials();
             if let Some(register) = &self.register {
                 register.advance(&signed)?;
             }
+            self.register_behind = false;
             (self.durable, self.at) = (size, Instant::now());
             self.anchor(&signed);
         }
         Ok(())
+    }
+
+    /// The checkpoint of what there is. The one that stands will do for the last one, if another process
+    /// was quicker: of many that end at once few need to write.
+    ///
+    /// Its name is not flushed. After a power cut the one before may be back, which vouches for less; its
+    /// bytes are there either way.
+    fn sign(&self, last: bool, durable: bool) -> Result<Signed, AuditError> {
+        let (size, root) = (self.tree.size(), self.tree.root());
+        if last && let Some(stands) = checkpoint_of(&self.folder, &self.epochs)? {
+            let (stood, that) = (stands.checkpoint.size, stands.checkpoint.root);
+            if stood == size && that == root {
+                return Ok(stands);
+            }
+        }
+        let signed = self.signer.sign(size, root);
+        let path = self.folder.join(CHECKPOINT);
+        disk::replace(&path, signed.text.as_bytes(), durable, false)?;
+        Ok(signed)
+    }
+
+    /// Only after the checkpoint: until then the older ones belonged to the one that stood.
+    fn drop_old_partials(&mut self) {
+        // Another process may have pruned meanwhile.
+        let oldest = Segment::list(&self.folder)
+            .ok()
+            .and_then(|all| Some(all.first()?.first));
+        self.first = oldest.unwrap_or(self.first).max(self.first);
+        for tile in self.tree.edge() {
+            self.drop_partial(&tile, tile.hashes.len());
+        }
     }
 
     fn write_tiles(&mut self) -> Result<(), AuditError> {
@@ -77,17 +110,28 @@ impl Seal {
         self.first = first;
     }
 
-    /// Takes over the epoch another process began.
-    fn take_over(&mut self) -> Result<(), AuditError> {
+    /// Takes over the epoch another process began; returns when the running one began, by the wall clock.
+    fn take_over(&mut self) -> Result<SystemTime, AuditError> {
         let path = self.folder.join(EPOCHS);
-        let len = std::fs::metadata(&path).map_err(AuditError::io("look at", &path))?;
-        if len.len() != self.epochs.good {
-            self.epochs = read_epochs(&self.folder)?;
+        let looking = || AuditError::io("look at", &path);
+        let meta = std::fs::metadata(&path).map_err(looking())?;
+        if meta.len() != self.epochs.good {
+            self.epochs = newest_epochs(&self.folder)?;
         }
-        match self.epochs.all.last() {
-            Some(last) => self.signer.catch_up(last.number),
-            None => Ok(()),
+        if let Some(last) = self.epochs.all.last()
+            && last.number != self.signer.epoch
+        {
+            self.signer.catch_up(last.number)?;
+            self.epoch_seen = Instant::now();
         }
+        meta.modified().map_err(looking())
+    }
+
+    /// An opening goes on with the key that runs, so that many short ones cost no key each. An hour is an
+    /// hour by either clock, and a file from the future is an hour old.
+    fn epoch_is_due(&self, begun: SystemTime) -> bool {
+        let by_wall = begun.elapsed().map_or(true, |age| age >= EPOCH);
+        by_wall || self.epoch_seen.elapsed() >= EPOCH
     }
 
     /// Begins an epoch, if the last one has anything that it alone signed.
@@ -97,10 +141,12 @@ impl Seal {
             let next = self.signer.next()?;
             let epoch = next.begin(&self.signer, size, self.tree.root())?;
             self.epochs.good = keys::append(&self.folder, self.epochs.good, &epoch)?;
-            self.signer.catch_up(epoch.number)?;
+            let number = epoch.number;
+            // It is announced, whether or not the key before can be erased yet.
             self.epochs.all.push(epoch);
+            self.signer.catch_up(number)?;
         }
-        self.epoch_began = Some(Instant::now());
+        self.epoch_seen = Instant::now();
         Ok(())
     }
 

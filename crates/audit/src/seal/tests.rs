@@ -1,6 +1,7 @@
 //! A thief of the running key re-seals the past: journald's second failure.
 
 use super::CHECKPOINT;
+use crate::error::{AuditError, Fault};
 use crate::keys::{self, EPOCHS, Signer};
 use crate::line::{Entry, LineWriter, Parts};
 use crate::log::{Limits, Log};
@@ -24,10 +25,21 @@ fn entry(reason: String) -> Entry {
     Entry::own(Event::GatewayStop { reason })
 }
 
+/// Lets the running epoch be so old that the next checkpoint begins another.
+fn grow_old(folder: &Path) {
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.join(EPOCHS))
+        .unwrap();
+    let then = std::time::SystemTime::now() - Duration::from_secs(2 * 60 * 60);
+    file.set_modified(then).unwrap();
+}
+
 /// Thirty records under three keys, ten each; the third is the one in the file.
 fn sealed(folder: &Path) -> Signer {
     for epoch in 1..=3 {
         let mut log = Log::open(folder, &Places::within(folder)).unwrap();
+        grow_old(folder);
         for at in 0..10 {
             let mut entries = [entry(format!("record {at}"))];
             log.append(&mut entries, LIMITS, &Redactor::new()).unwrap();
@@ -126,4 +138,130 @@ fn a_checkpoint_of_an_older_size_by_the_newest_key_is_found() {
         (index, why.as_str()),
         (15, "it is signed by the key of another epoch")
     );
+}
+
+#[test]
+fn an_opening_goes_on_with_the_key_that_runs_and_begins_another_after_an_hour() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = Places::within(dir.path());
+    let key = || fs::read(&places.key).unwrap();
+    let run = |from: usize| {
+        let mut log = Log::open(dir.path(), &places).unwrap();
+        for at in from..from + 3 {
+            let mut entries = [entry(format!("record {at}"))];
+            log.append(&mut entries, LIMITS, &Redactor::new()).unwrap();
+        }
+        log.publish(true).unwrap();
+    };
+    run(0);
+    let first = key();
+    for opening in 1..5 {
+        run(3 * opening);
+    }
+    assert_eq!(key(), first, "five openings, one key");
+    grow_old(dir.path());
+    run(15);
+    let second = key();
+    assert_ne!(second, first, "the older key is erased");
+    run(18);
+    assert_eq!(key(), second);
+    // A file from the future tells nothing: that counts as an hour.
+    let file = fs::File::options()
+        .write(true)
+        .open(dir.path().join(EPOCHS))
+        .unwrap();
+    file.set_modified(std::time::SystemTime::now() + Duration::from_secs(999))
+        .unwrap();
+    run(21);
+    assert_ne!(key(), second);
+    assert_eq!(verify(dir.path()).unwrap().verdict, Verdict::Intact);
+}
+
+#[test]
+fn two_processes_take_over_the_key_from_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = Places::within(dir.path());
+    let mut logs = [
+        Log::open(dir.path(), &places).unwrap(),
+        Log::open(dir.path(), &places).unwrap(),
+    ];
+    for turn in 0..12_usize {
+        let log = &mut logs[turn / 2 % 2];
+        let mut entries = [entry(format!("turn {turn}"))];
+        log.append(&mut entries, LIMITS, &Redactor::new()).unwrap();
+        if turn % 3 == 0 {
+            grow_old(dir.path());
+        }
+        log.publish(true).unwrap();
+        assert_eq!(
+            verify(dir.path()).unwrap().verdict,
+            Verdict::Intact,
+            "{turn}"
+        );
+    }
+    assert_eq!(Signer::load(&places.key).unwrap().epoch, 4);
+}
+
+/// The log goes on, whatever is missing of what was derived from it.
+#[test]
+fn an_opening_finds_the_same_tree_whichever_hashes_are_left() {
+    let whole = tempfile::tempdir().unwrap();
+    let mut log = Log::open(whole.path(), &Places::within(whole.path())).unwrap();
+    for batch in 0..9 {
+        let mut entries: Vec<_> = (0..333).map(|at| entry(format!("{batch} {at}"))).collect();
+        let mut done = 0;
+        while done < entries.len() {
+            let small = Limits {
+                segment_bytes: 1 << 18,
+                ..LIMITS
+            };
+            done += log
+                .append(&mut entries[done..], small, &Redactor::new())
+                .unwrap();
+        }
+        if batch == 7 {
+            log.publish(true).unwrap();
+        }
+    }
+    // Records after the newest checkpoint, more than a tile of them, and no tile of those.
+    drop(log);
+    let all = ["tile/0/010.p", "tile/0", "tile/1", "tile"];
+    for lost in [&all[..0], &all[..1], &all[1..2], &all[2..3], &all[3..]] {
+        let dir = tempfile::tempdir().unwrap();
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(format!("{}/.", whole.path().display()))
+            .arg(dir.path())
+            .status();
+        assert!(copied.unwrap().success());
+        for name in lost {
+            fs::remove_dir_all(dir.path().join(name)).unwrap();
+        }
+        let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
+        log.append(&mut [entry("on".into())], LIMITS, &Redactor::new())
+            .unwrap();
+        log.publish(true).unwrap();
+        // The root that is signed now is the one over all records, or this would say so.
+        assert_eq!(
+            verify(dir.path()).unwrap().verdict,
+            Verdict::Intact,
+            "{lost:?}"
+        );
+    }
+}
+
+#[test]
+fn a_log_whose_last_signed_record_was_written_anew_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let signer = sealed(dir.path());
+    assert_eq!(signer.epoch, 3);
+    // Its hashes are all right; the root that was signed is of another record.
+    rewrite(dir.path(), 29);
+    let refused = Log::open(dir.path(), &Places::within(dir.path()))
+        .err()
+        .unwrap();
+    let AuditError::Corrupt { index, fault, .. } = &refused else {
+        panic!("{refused}");
+    };
+    assert_eq!((*index, fault), (29, &Fault::Unsigned));
 }
