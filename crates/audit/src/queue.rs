@@ -8,7 +8,7 @@ use clawdbot_domain::{Event, Outcome, Who};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// So many callers wait at once.
@@ -19,11 +19,11 @@ pub(crate) const MAX_LATER: usize = 64 * 1024;
 /// So long a record that nobody waits for may wait for company. The end record of one request then
 /// rides on the flush that the begin record of the next one needs anyway.
 const LINGER: Duration = Duration::from_millis(10);
-/// So long the writer waits for company when the flush before carried more than one caller: the others
-/// are about to be back, and one flush for all of them costs what a flush for one does. A lone caller
-/// waits for nobody.
+/// So long at most the writer waits for company when the flush before carried more than one caller: the
+/// others are about to be back, and one flush for all of them costs what a flush for one does. It goes on
+/// as soon as as many are there as before. A lone caller waits for nobody.
 const GATHER: Duration = Duration::from_micros(150);
-/// So many of them do not wait for company.
+/// So many records that nobody waits for do not wait for company.
 const CROWD: usize = 512;
 
 /// What to do once the entry is durable, or is known not to be.
@@ -123,6 +123,8 @@ struct State {
     later: usize,
     /// How many callers the jobs taken last carried.
     carried: usize,
+    /// The writer sleeps until so many wait; 0 while it does not.
+    expected: usize,
     /// Somebody waits, or a crowd does: the writer is to work at once.
     urgent: bool,
     /// The writer looks again by itself within [`LINGER`], so it need not be woken for a record that
@@ -184,8 +186,12 @@ impl Queue {
     /// Lets the writer work at once; it is woken once, however many hurry it.
     fn hurry(&self, mut state: MutexGuard<'_, State>) {
         let woken = std::mem::replace(&mut state.urgent, true);
+        let complete = state.expected > 0 && state.waiting >= state.expected;
+        if complete {
+            state.expected = 0;
+        }
         drop(state);
-        if !woken {
+        if !woken || complete {
             self.wake.notify_one();
         }
     }
@@ -227,10 +233,8 @@ impl Queue {
             }
         }
         state.lingering = false;
-        if state.life == Life::Open && state.carried > 1 {
-            drop(state);
-            std::thread::sleep(GATHER);
-            state = self.state();
+        if state.carried > 1 {
+            state = self.gather(state);
         }
         let many = most.min(state.jobs.len());
         let jobs: Vec<Job> = state.jobs.drain(..many).collect();
@@ -247,6 +251,21 @@ impl Queue {
             }
         }
         Some(jobs)
+    }
+
+    /// Waits until as many wait as the jobs taken last carried.
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let until = Instant::now() + GATHER;
+        state.expected = state.carried;
+        while state.life == Life::Open && state.waiting < state.carried {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            (state, _) = self.wait(state, Some(left));
+        }
+        state.expected = 0;
+        state
     }
 
     /// Waits to be woken, at most so long; true when nobody woke it.
