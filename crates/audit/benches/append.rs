@@ -1,7 +1,8 @@
-//! What a durable record costs, next to a bare write and fdatasync of as many bytes in the same run.
+//! What a durable record costs, next to a bare write and fdatasync of as many bytes, and next to SQLite
+//! with one row a commit, in the same run.
 //!
-//! `cargo bench -p clawdbot-audit --bench append -- [RECORDS]`; with RECORDS also a log of that length
-//! is made, opened and verified.
+//! `cargo bench -p clawdbot-audit --bench append -- [RECORDS]`; with RECORDS instead a log of that length is
+//! made, opened and verified.
 
 #![allow(
     clippy::print_stdout,
@@ -11,43 +12,112 @@
 
 use clawdbot_audit::{AuditSettings, Recorder, verify};
 use clawdbot_domain::{Effect, Event, Outcome, SessionId, TokenId, ToolName, Who};
+use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 use std::error::Error;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 type Outcomes<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// So long each way is measured in one round; the ways take turns.
-const ROUND: Duration = Duration::from_millis(1_200);
-const ROUNDS: usize = 3;
+/// So long each way is measured in one round. The ways take turns, so that a slow minute of a shared disk
+/// is a slow minute for all of them.
+const ROUND: Duration = Duration::from_millis(400);
+const ROUNDS: usize = 9;
 
 fn main() -> Outcomes<()> {
     // Cargo adds `--bench`.
     let records = std::env::args().find_map(|word| word.parse::<u64>().ok());
     let runtime = Runtime::new()?;
-    println!(
-        "| writers | records/s | p50 us | p99 us | CPU us a record | bare write+fdatasync p50 us | p99 us |"
-    );
-    println!("|---|---|---|---|---|---|---|");
-    for writers in [1, 16, 64, 256] {
-        let (mut ours, mut bare) = (Sample::default(), Sample::default());
-        let dir = tempfile::tempdir_in(".")?;
-        let mut file = tempfile::tempfile_in(".")?;
-        for _ in 0..ROUNDS {
-            durable(&runtime, dir.path(), writers, &mut ours)?;
-            // All writers' records at once: the largest batch there can be.
-            let batch = vec![b'x'; ours.bytes_a_record() * writers];
-            flushed(&mut file, &batch, &mut bare)?;
-        }
-        ours.print(writers, &mut bare);
+    if let Some(records) = records {
+        return long(&runtime, records);
     }
-    match records {
-        Some(records) => long(&runtime, records),
-        None => Ok(()),
+    println!(
+        "| writers | records/s | p50 us | p99 us | CPU us a record | write+fdatasync p50 us | p99 us | added p50 / flush p50 | x one writer | x SQLite |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let ways: Vec<Way> = [1, 16, 64, 256]
+        .into_iter()
+        .map(Way::new)
+        .collect::<Outcomes<_>>()?;
+    let mut ways = ways;
+    let mut rows = Rows::open()?;
+    let (mut against_one, mut against_rows) = (vec![Vec::new(); 4], vec![Vec::new(); 4]);
+    for _ in 0..ROUNDS {
+        let row_rate = rows.round()?;
+        let mut one = None;
+        for ((way, ones), sqlite) in ways.iter_mut().zip(&mut against_one).zip(&mut against_rows) {
+            let rate = way.round(&runtime)?;
+            let single = *one.get_or_insert(rate);
+            ones.push(rate / single);
+            sqlite.push(rate / row_rate);
+        }
+    }
+    for ((way, ones), sqlite) in ways.iter_mut().zip(&mut against_one).zip(&mut against_rows) {
+        way.print(median(ones), median(sqlite));
+    }
+    println!(
+        "\nSQLite, WAL, synchronous=FULL, one row a commit: {:.0} rows/s",
+        median(&mut rows.rates)
+    );
+    Ok(())
+}
+
+/// So many writers at once, and the disk alone with as many bytes.
+struct Way {
+    writers: usize,
+    folder: TempDir,
+    file: File,
+    ours: Sample,
+    bare: Sample,
+    /// Of each round, what was added to a flush, in flushes.
+    added: Vec<f64>,
+}
+
+impl Way {
+    fn new(writers: usize) -> Outcomes<Self> {
+        Ok(Self {
+            writers,
+            folder: tempfile::tempdir_in(".")?,
+            file: tempfile::tempfile_in(".")?,
+            ours: Sample::default(),
+            bare: Sample::default(),
+            added: Vec::new(),
+        })
+    }
+
+    /// Returns the records a second of this round.
+    fn round(&mut self, runtime: &Runtime) -> Outcomes<f64> {
+        let (mut ours, mut bare) = (Sample::default(), Sample::default());
+        durable(runtime, self.folder.path(), self.writers, &mut ours)?;
+        // All writers' records at once: the largest batch there can be.
+        let batch = vec![b'x'; ours.bytes_a_record() * self.writers];
+        flushed(&mut self.file, &batch, &mut bare)?;
+        let flush = bare.within(50);
+        self.added.push((ours.within(50) - flush) / flush);
+        let rate = ours.rate();
+        self.ours.add(ours);
+        self.bare.add(bare);
+        Ok(rate)
+    }
+
+    fn print(&mut self, against_one: f64, against_rows: f64) {
+        let (ours, bare) = (&mut self.ours, &mut self.bare);
+        println!(
+            "| {} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} | {:.0} | {:.1} | {against_one:.1} | {against_rows:.1} |",
+            self.writers,
+            ours.rate(),
+            ours.within(50),
+            ours.within(99),
+            micros(ours.cpu) / ours.waits.len() as f64,
+            bare.within(50),
+            bare.within(99),
+            median(&mut self.added),
+        );
     }
 }
 
@@ -61,6 +131,17 @@ struct Sample {
 }
 
 impl Sample {
+    fn add(&mut self, mut other: Self) {
+        self.waits.append(&mut other.waits);
+        self.wall += other.wall;
+        self.cpu += other.cpu;
+        self.bytes += other.bytes;
+    }
+
+    fn rate(&self) -> f64 {
+        self.waits.len() as f64 / self.wall.as_secs_f64()
+    }
+
     fn bytes_a_record(&self) -> usize {
         let count = self.waits.len().max(1) as u64;
         usize::try_from(self.bytes / count).unwrap_or(usize::MAX)
@@ -72,18 +153,52 @@ impl Sample {
         let at = self.waits.len().saturating_sub(1) * percent / 100;
         self.waits.get(at).map_or(0.0, |wait| micros(*wait))
     }
+}
 
-    fn print(&mut self, writers: usize, bare: &mut Self) {
-        let count = self.waits.len() as f64;
-        println!(
-            "| {writers} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} | {:.0} |",
-            count / self.wall.as_secs_f64(),
-            self.within(50),
-            self.within(99),
-            micros(self.cpu) / count,
-            bare.within(50),
-            bare.within(99),
-        );
+fn median(of: &mut [f64]) -> f64 {
+    of.sort_unstable_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or_default()
+}
+
+/// What one would take instead of a log of one's own.
+struct Rows {
+    _folder: TempDir,
+    database: Connection,
+    rates: Vec<f64>,
+}
+
+impl Rows {
+    fn open() -> Outcomes<Self> {
+        let folder = tempfile::tempdir_in(".")?;
+        let database = Connection::open(folder.path().join("log.db"))?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        database.pragma_update(None, "synchronous", "FULL")?;
+        database.execute(
+            "CREATE TABLE log (at INTEGER PRIMARY KEY, record TEXT NOT NULL)",
+            (),
+        )?;
+        let rates = Vec::new();
+        Ok(Self {
+            _folder: folder,
+            database,
+            rates,
+        })
+    }
+
+    /// Rows of the length of a record, each in a commit of its own; returns how many a second.
+    fn round(&mut self) -> Outcomes<f64> {
+        let mut insert = self
+            .database
+            .prepare("INSERT INTO log (record) VALUES (?1)")?;
+        let record = "x".repeat(600);
+        let (began, mut rows) = (Instant::now(), 0_u32);
+        while began.elapsed() < ROUND {
+            insert.execute([&record])?;
+            rows += 1;
+        }
+        let rate = f64::from(rows) / began.elapsed().as_secs_f64();
+        self.rates.push(rate);
+        Ok(rate)
     }
 }
 
@@ -150,6 +265,7 @@ fn flushed(file: &mut File, batch: &[u8], sample: &mut Sample) -> Outcomes<()> {
         file.sync_data()?;
         sample.waits.push(asked.elapsed());
     }
+    sample.wall += began.elapsed();
     Ok(())
 }
 
