@@ -12,6 +12,8 @@ type Done = Result<(), AuditError>;
 /// Appends; what arrives when it fails is unknown.
 pub(crate) fn append(mut file: &File, path: &Path, bytes: &[u8]) -> Done {
     #[cfg(test)]
+    fault::will_change(path);
+    #[cfg(test)]
     if let Err(error) = fault::point() {
         // The worst of both: it fails, and half of it arrives.
         let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
@@ -26,7 +28,10 @@ pub(crate) fn append(mut file: &File, path: &Path, bytes: &[u8]) -> Done {
 pub(crate) fn sync(file: &File, path: &Path) -> Done {
     #[cfg(test)]
     fault::point().map_err(AuditError::io("flush", path))?;
-    file.sync_data().map_err(AuditError::io("flush", path))
+    file.sync_data().map_err(AuditError::io("flush", path))?;
+    #[cfg(test)]
+    fault::synced(path);
+    Ok(())
 }
 
 /// Makes names in a folder durable.
@@ -35,7 +40,10 @@ pub(crate) fn sync_folder(path: &Path) -> Done {
     fault::point().map_err(AuditError::io("flush", path))?;
     File::open(path)
         .and_then(|folder| folder.sync_all())
-        .map_err(AuditError::io("flush", path))
+        .map_err(AuditError::io("flush", path))?;
+    #[cfg(test)]
+    fault::folder_synced(path);
+    Ok(())
 }
 
 /// Makes a new file; one that is there already is taken only if it is empty (a crash between
@@ -43,6 +51,8 @@ pub(crate) fn sync_folder(path: &Path) -> Done {
 pub(crate) fn create(path: &Path) -> Result<File, AuditError> {
     #[cfg(test)]
     fault::point().map_err(AuditError::io("create", path))?;
+    #[cfg(test)]
+    fault::will_name(path);
     let mut new = OpenOptions::new();
     new.append(true).read(true).mode(0o600).create_new(true);
     match new.open(path) {
@@ -66,6 +76,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool, name: bool) -> D
     options.write(true).create(true).truncate(true).mode(0o600);
     #[cfg(test)]
     fault::point().map_err(AuditError::io("create", &new))?;
+    #[cfg(test)]
+    fault::will_empty(&new);
     let file = options.open(&new).map_err(AuditError::io("create", &new))?;
     append(&file, &new, bytes)?;
     if durable {
@@ -73,6 +85,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool, name: bool) -> D
     }
     #[cfg(test)]
     fault::point().map_err(AuditError::io("replace", path))?;
+    #[cfg(test)]
+    fault::will_rename(&new, path);
     std::fs::rename(&new, path).map_err(AuditError::io("replace", path))?;
     match path.parent() {
         Some(parent) if name => sync_folder(parent),
@@ -84,6 +98,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool, name: bool) -> D
 pub(crate) fn open_or_create(path: &Path) -> Result<File, AuditError> {
     #[cfg(test)]
     fault::point().map_err(AuditError::io("open", path))?;
+    #[cfg(test)]
+    fault::will_name(path);
     let mut options = OpenOptions::new();
     options.append(true).read(true).create(true).mode(0o600);
     options.open(path).map_err(AuditError::io("open", path))
@@ -93,8 +109,11 @@ pub(crate) fn open_or_create(path: &Path) -> Result<File, AuditError> {
 pub(crate) fn write_at(file: &File, path: &Path, bytes: &[u8], at: u64) -> Done {
     use std::os::unix::fs::FileExt as _;
     #[cfg(test)]
+    fault::will_change(path);
+    #[cfg(test)]
     if let Err(error) = fault::point() {
-        let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+        // In the middle of the text, which is shorter than its page.
+        let half = bytes.get(..90.min(bytes.len() / 2)).unwrap_or_default();
         let _ = file.write_all_at(half, at);
         return Err(AuditError::io("write to", path)(error));
     }
@@ -108,7 +127,10 @@ pub(crate) fn sync_all(folder: &Path) -> Done {
     #[cfg(test)]
     fault::point().map_err(AuditError::io("flush", folder))?;
     let open = File::open(folder).map_err(AuditError::io("open", folder))?;
-    rustix::fs::syncfs(&open).map_err(|error| AuditError::io("flush", folder)(error.into()))
+    rustix::fs::syncfs(&open).map_err(|error| AuditError::io("flush", folder)(error.into()))?;
+    #[cfg(test)]
+    fault::all_synced();
+    Ok(())
 }
 
 /// Sets aside that much disk under a name. Fails when the disk is too full for it.
@@ -139,17 +161,24 @@ pub(crate) fn open_append(path: &Path) -> Result<File, AuditError> {
 }
 
 /// Takes back what stands after `len`: bytes of a write that failed or that a crash cut short,
-/// never a record.
-pub(crate) fn take_back(file: &File, path: &Path, len: u64) -> Done {
+/// never a record. It is durable, or those bytes could be back after a power cut, behind records that were
+/// written elsewhere meanwhile. The descriptor is a fresh one: one that met an error is never flushed again.
+pub(crate) fn take_back(path: &Path, len: u64) -> Done {
+    let fresh = open_append(path)?;
     #[cfg(test)]
     fault::point().map_err(AuditError::io("cut", path))?;
-    file.set_len(len).map_err(AuditError::io("cut", path))
+    #[cfg(test)]
+    fault::will_cut(path);
+    fresh.set_len(len).map_err(AuditError::io("cut", path))?;
+    sync(&fresh, path)
 }
 
 /// Removes a pruned segment.
 pub(crate) fn remove(path: &Path) -> Done {
     #[cfg(test)]
     fault::point().map_err(AuditError::io("remove", path))?;
+    #[cfg(test)]
+    fault::will_name(path);
     std::fs::remove_file(path).map_err(AuditError::io("remove", path))
 }
 
@@ -162,42 +191,5 @@ pub(crate) fn make_folder(path: &Path) -> Done {
         .map_err(AuditError::io("create the folder", path))
 }
 
-/// Lets operations fail in tests, on this thread.
 #[cfg(test)]
-pub(crate) mod fault {
-    use std::cell::Cell;
-    use std::io;
-
-    thread_local! {
-        /// Operations until the fault; whether the fault stays; whether it struck.
-        static PLAN: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
-        static STRUCK: Cell<bool> = const { Cell::new(false) };
-    }
-
-    /// Lets operation `nth` from now (from 0) fail: once, or from then on as after a crash.
-    pub(crate) fn plan(nth: u32, stays: bool) {
-        PLAN.set(Some((nth, stays)));
-        STRUCK.set(false);
-    }
-
-    /// Ends the plan; true when its fault struck.
-    pub(crate) fn clear() -> bool {
-        PLAN.set(None);
-        STRUCK.replace(false)
-    }
-
-    pub(crate) fn point() -> io::Result<()> {
-        match PLAN.get() {
-            None => Ok(()),
-            Some((0, stays)) => {
-                PLAN.set(stays.then_some((0, true)));
-                STRUCK.set(true);
-                Err(io::Error::from_raw_os_error(5))
-            }
-            Some((nth, stays)) => {
-                PLAN.set(Some((nth - 1, stays)));
-                Ok(())
-            }
-        }
-    }
-}
+pub(crate) mod fault;

@@ -267,7 +267,7 @@ pub(crate) fn append(folder: &Path, good: u64, epoch: &Epoch) -> Result<u64, Aud
     let file = disk::open_or_create(&path)?;
     let meta = file.metadata().map_err(AuditError::io("look at", &path))?;
     if meta.len() > good {
-        disk::take_back(&file, &path, good)?;
+        disk::take_back(&path, good)?;
     }
     disk::append(&file, &path, epoch.line().as_bytes())?;
     disk::sync(&file, &path)?;

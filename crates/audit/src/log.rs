@@ -220,4 +220,16 @@ impl Log {
 }
 
 #[cfg(test)]
+impl Log {
+    /// Lets the next checkpoint be that of a second.
+    fn let_a_second_pass(&mut self) {
+        if let Some(seal) = &mut self.seal {
+            seal.let_a_second_pass();
+        }
+    }
+}
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;

@@ -54,7 +54,7 @@ impl Register {
     }
 
     fn advance_locked(&self, to: &Signed) -> Result<(), AuditError> {
-        let pages = pages(&self.file, &self.path)?;
+        let pages = parse(&bytes(&self.file, &self.path)?);
         let newest = newest(&pages);
         if let Some(held) = newest.and_then(|at| pages.get(at)?.as_ref()) {
             let (held, to) = (&held.checkpoint, &to.checkpoint);
@@ -85,16 +85,27 @@ pub(crate) fn read(path: &Path) -> Result<Option<Signed>, AuditError> {
 }
 
 fn read_file(file: &File, path: &Path) -> Result<Option<Signed>, AuditError> {
-    let mut pages = pages(file, path)?;
+    let bytes = bytes(file, path)?;
+    let mut pages = parse(&bytes);
     let held = newest(&pages).and_then(|at| pages.swap_remove(at));
-    let empty = file.metadata().is_ok_and(|meta| meta.len() == 0);
-    if held.is_none() && !empty {
+    if held.is_none() && !is_fresh(&bytes) {
         return Err(AuditError::key(path, "it holds no checkpoint"));
     }
     Ok(held)
 }
 
-fn pages(file: &File, path: &Path) -> Result<Vec<Option<Signed>>, AuditError> {
+/// True for an empty register, and for what a crash in its very first write leaves: a piece of a page that
+/// begins as ours do, or blocks that never reached the disk. A whole page that cannot be read was changed,
+/// and a file of something else is no register.
+fn is_fresh(bytes: &[u8]) -> bool {
+    let is_blank = |byte: &u8| *byte == 0;
+    let (first, second) = bytes.split_at_checked(PAGE).unwrap_or((bytes, &[]));
+    let ours = first.starts_with(b"clawdbot.local/") || first.iter().all(is_blank);
+    let torn = first.len() < PAGE || first.iter().any(is_blank);
+    ours && torn && second.iter().all(is_blank)
+}
+
+fn bytes(file: &File, path: &Path) -> Result<Vec<u8>, AuditError> {
     let mut bytes = vec![0; 2 * PAGE];
     let mut len = 0;
     while let Some(rest) = bytes.get_mut(len..).filter(|rest| !rest.is_empty()) {
@@ -104,11 +115,16 @@ fn pages(file: &File, path: &Path) -> Result<Vec<Option<Signed>>, AuditError> {
             more => len += more,
         }
     }
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Vec<Option<Signed>> {
     let page = |page: &[u8]| {
         let text = std::str::from_utf8(page).ok()?;
         Signed::parse(&format!("{}\n", text.trim_end_matches(['\n', '\0'])))
     };
-    Ok(bytes.chunks(PAGE).map(page).collect())
+    bytes.chunks(PAGE).map(page).collect()
 }
 
 fn newest(pages: &[Option<Signed>]) -> Option<usize> {
@@ -117,4 +133,27 @@ fn newest(pages: &[Option<Signed>]) -> Option<usize> {
         .filter_map(|(at, page)| Some((page.as_ref()?.checkpoint.size, at)))
         .max()
         .map(|(_, at)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_write_cut_short_is_no_register_yet_and_a_changed_page_is_none_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("register");
+        let mut page = b"clawdbot.local/0123456789abcdef\n7\n".to_vec();
+        for fresh in [&[][..], &[0; 4096], &page[..9], &page[..20], &page] {
+            std::fs::write(&path, fresh).unwrap();
+            let told = read(&path);
+            let ours = fresh.len() != 9;
+            assert_eq!(told.is_ok(), ours, "{told:?}");
+        }
+        page.resize(PAGE, b'\n');
+        for other in [&page[..], b"root:x:0:0", &[&[0; 4096][..], b"x"].concat()] {
+            std::fs::write(&path, other).unwrap();
+            assert!(read(&path).is_err());
+        }
+    }
 }

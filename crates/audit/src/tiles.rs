@@ -1,7 +1,7 @@
 //! The hashes of the tree on disk, in the layout of C2SP tlog-tiles: `tile/<level>/<number>`, 256
 //! hashes each, `.p/<width>` for the unfinished one of a level.
 //!
-//! Tiles are derived from the records. They are written with the checkpoints, not with each batch, and
+//! Tiles are derived from the records. They are written with the checkpoints of each second, and
 //! made durable before the records they stand for are pruned.
 
 use crate::disk;
@@ -52,7 +52,7 @@ pub(crate) fn drop_partial(folder: &Path, level: u8, number: u64, keep: usize) {
             left += 1;
         } else {
             // A leftover costs a few bytes and confuses nobody: readers ask for a width.
-            let _ = std::fs::remove_file(entry.path());
+            let _ = disk::remove(&entry.path());
         }
     }
     if left == 0 {
@@ -60,11 +60,13 @@ pub(crate) fn drop_partial(folder: &Path, level: u8, number: u64, keep: usize) {
     }
 }
 
-/// Reads a tile; `None` when it is missing or has not that width.
+/// Reads a tile; `None` when it is missing or has not that width, or has a block that never reached the disk:
+/// tiles are not flushed, so a power cut may leave zeros in one, which no record hashes to.
 pub(crate) fn read(folder: &Path, level: u8, number: u64, width: usize) -> Option<Vec<Hash>> {
     let bytes = std::fs::read(path(folder, level, number, width)).ok()?;
     let (hashes, rest) = bytes.as_chunks::<32>();
-    (rest.is_empty() && hashes.len() == width).then(|| hashes.to_vec())
+    let whole = rest.is_empty() && hashes.len() == width && !hashes.contains(&[0; 32]);
+    whole.then(|| hashes.to_vec())
 }
 
 /// The tree of that size, from its unfinished tiles; `None` when one of them is missing.
@@ -115,6 +117,43 @@ pub(crate) fn leaves_before(folder: &Path, end: u64, size: u64) -> Option<Vec<Ha
     let enough = leaves.len() as u64 >= end;
     leaves.truncate(end as usize);
     enough.then_some(leaves)
+}
+
+/// Sees to it that the leaf hashes of the records from `first` on are on disk, for the records are about
+/// to go. Tiles are not flushed, so a power cut may have taken some.
+pub(crate) fn hold(
+    folder: &Path,
+    first: u64,
+    leaves: &[Hash],
+    size: u64,
+) -> Result<(), AuditError> {
+    let width = WIDTH as u64;
+    let end = first + leaves.len() as u64;
+    for number in first / width..end.div_ceil(width) {
+        let start = number * width;
+        let skip = first.saturating_sub(start) as usize;
+        let from = start.saturating_sub(first) as usize;
+        let part = leaves.get(from..).unwrap_or_default();
+        let part = part.get(..WIDTH - skip).unwrap_or(part);
+        let there = leaf_tile(folder, number, size).unwrap_or_default();
+        if there.get(skip..skip + part.len()) == Some(part) {
+            continue;
+        }
+        let path = path(folder, 0, number, WIDTH);
+        let missing = || AuditError::key(&path, "hashes of records before it are missing");
+        let mut hashes = there.get(..skip).ok_or_else(missing)?.to_vec();
+        hashes.extend_from_slice(part);
+        let level = 0;
+        write(
+            folder,
+            &Tile {
+                level,
+                number,
+                hashes,
+            },
+        )?;
+    }
+    Ok(())
 }
 
 fn leaf_tile(folder: &Path, number: u64, size: u64) -> Option<Vec<Hash>> {

@@ -24,10 +24,7 @@ pub(crate) fn set_aside(
     disk::sync(&copy, &path)?;
     disk::sync_folder(&torn)?;
     disk::sync_folder(folder)?;
-    // A fresh descriptor: the one of the process that crashed is not ours, but ours may be old.
-    let fresh = disk::open_append(&segment.path)?;
-    disk::take_back(&fresh, &segment.path, good)?;
-    disk::sync(&fresh, &segment.path)?;
+    disk::take_back(&segment.path, good)?;
     Ok(format!("torn/{name}"))
 }
 

@@ -62,6 +62,7 @@ impl Log {
         // Their hashes must outlive them, or no later record could be proven.
         let kept = self
             .publish_locked(true)
+            .and_then(|()| self.keep_hashes(&pruned))
             .and_then(|()| disk::sync_all(&self.folder));
         if let Err(error) = kept {
             tracing::warn!(%error, "error: pruned audit segments stay until their hashes are durable");
@@ -79,6 +80,15 @@ impl Log {
         }
         if let Err(error) = disk::sync_folder(&self.folder) {
             tracing::warn!(%error, "error: the folder of the audit log was not flushed");
+        }
+    }
+
+    fn keep_hashes(&self, pruned: &[Segment]) -> Result<(), AuditError> {
+        match &self.seal {
+            Some(seal) => pruned
+                .iter()
+                .try_for_each(|segment| seal.keep_hashes(segment)),
+            None => Ok(()),
         }
     }
 }

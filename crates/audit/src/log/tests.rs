@@ -1,5 +1,4 @@
 use super::{Limits, Log};
-use crate::disk::fault;
 use crate::error::{AuditError, Fault};
 use crate::line::Entry;
 use crate::redact::Redactor;
@@ -11,10 +10,16 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-const SMALL: Limits = Limits {
+pub(super) const SMALL: Limits = Limits {
     segment_bytes: 2048,
     segments: 100,
     min_age: Duration::ZERO,
+};
+
+pub(super) const TIGHT: Limits = Limits {
+    min_age: Duration::ZERO,
+    segment_bytes: 2048,
+    segments: 2,
 };
 
 fn entry(reason: &str) -> Entry {
@@ -22,7 +27,11 @@ fn entry(reason: &str) -> Entry {
     Entry::own(Event::GatewayStop { reason })
 }
 
-fn append(log: &mut Log, reasons: &[String], limits: Limits) -> Result<Vec<u64>, AuditError> {
+pub(super) fn append(
+    log: &mut Log,
+    reasons: &[String],
+    limits: Limits,
+) -> Result<Vec<u64>, AuditError> {
     let mut entries: Vec<Entry> = reasons.iter().map(|reason| entry(reason)).collect();
     let mut done = 0;
     while done < entries.len() {
@@ -40,7 +49,7 @@ fn filled(folder: &Path, records: u32) -> Log {
     log
 }
 
-fn lines(folder: &Path) -> Vec<String> {
+pub(super) fn lines(folder: &Path) -> Vec<String> {
     let segments = Segment::list(folder).unwrap();
     let text = |s: &Segment| fs::read_to_string(&s.path).unwrap();
     let all: String = segments.iter().map(text).collect();
@@ -360,98 +369,4 @@ fn two_writers_in_turn_write_one_chain_across_rotation_and_pruning() {
         append(&mut logs[which], &[format!("turn {turn}")], limits).unwrap();
     }
     assert_eq!(verdict(dir.path()), Verdict::Intact);
-}
-
-/// The records of a log by what they say.
-fn reasons(folder: &Path) -> Vec<(u64, String)> {
-    let parse = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap();
-    let reason = |v: serde_json::Value| {
-        let index = v["index"].as_u64().unwrap();
-        v["reason"]
-            .as_str()
-            .map(|reason| (index, reason.to_owned()))
-    };
-    lines(folder).iter().map(parse).filter_map(reason).collect()
-}
-
-/// Appends until the plan strikes or all is written; returns what was acknowledged and refused.
-fn run_under_fault(log: &mut Log, limits: Limits) -> (Vec<(u64, String)>, Vec<String>) {
-    let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
-    for at in 0..24 {
-        let said = format!("record {at}");
-        match append(log, std::slice::from_ref(&said), limits) {
-            Ok(indices) => acknowledged.push((indices[0], said)),
-            Err(_) => refused.push(said),
-        }
-    }
-    (acknowledged, refused)
-}
-
-const TIGHT: Limits = Limits {
-    min_age: Duration::ZERO,
-    segment_bytes: 2048,
-    segments: 2,
-};
-
-#[test]
-fn whichever_operation_fails_once_nothing_refused_stands_and_nothing_acknowledged_is_lost() {
-    let mut struck = 0;
-    for limits in [SMALL, TIGHT] {
-        for nth in 0.. {
-            let dir = tempfile::tempdir().unwrap();
-            let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
-            fault::plan(nth, false);
-            let (acknowledged, refused) = run_under_fault(&mut log, limits);
-            let hit = fault::clear();
-            assert_eq!(verdict(dir.path()), Verdict::Intact, "operation {nth}");
-            let kept = reasons(dir.path());
-            let oldest = verify(dir.path()).unwrap().first.unwrap();
-            for record in acknowledged.iter().filter(|(index, _)| *index >= oldest) {
-                assert!(kept.contains(record), "operation {nth}: {record:?} is lost");
-            }
-            for said in &refused {
-                assert!(
-                    !kept.iter().any(|(_, kept)| kept == said),
-                    "operation {nth}: {said}"
-                );
-            }
-            // At most the step that met the fault was refused: the log recovered by itself.
-            assert!(refused.len() <= 1, "operation {nth}: {refused:?}");
-            if !hit {
-                break;
-            }
-            struck += 1;
-        }
-    }
-    assert!(struck > 100, "{struck}");
-}
-
-#[test]
-fn wherever_the_process_dies_no_acknowledged_record_is_lost() {
-    let mut struck = 0;
-    for limits in [SMALL, TIGHT] {
-        for nth in 0.. {
-            let dir = tempfile::tempdir().unwrap();
-            let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
-            // From the fault on every operation fails, the taking back too: as if we were dead.
-            fault::plan(nth, true);
-            let (mut acknowledged, _) = run_under_fault(&mut log, limits);
-            drop(log);
-            let hit = fault::clear();
-            let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
-            let after = append(&mut log, &["after".to_owned()], limits).unwrap();
-            acknowledged.push((after[0], "after".to_owned()));
-            assert_eq!(verdict(dir.path()), Verdict::Intact, "operation {nth}");
-            let kept = reasons(dir.path());
-            let oldest = verify(dir.path()).unwrap().first.unwrap();
-            for record in acknowledged.iter().filter(|(index, _)| *index >= oldest) {
-                assert!(kept.contains(record), "operation {nth}: {record:?} is lost");
-            }
-            if !hit {
-                break;
-            }
-            struck += 1;
-        }
-    }
-    assert!(struck > 100, "{struck}");
 }

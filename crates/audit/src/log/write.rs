@@ -102,7 +102,7 @@ impl Log {
         let Some(open) = &self.newest else {
             return;
         };
-        if let Err(error) = disk::take_back(&open.file, &open.segment.path, open.len) {
+        if let Err(error) = disk::take_back(&open.segment.path, open.len) {
             tracing::error!(%error, "a failed write to the audit log is not taken back yet");
             self.leftovers = open.file.metadata().ok().map(|meta| meta.len());
         }
@@ -119,7 +119,7 @@ impl Log {
             .metadata()
             .map_err(AuditError::io("look at", path))?;
         if meta.len() == len {
-            disk::take_back(&open.file, path, open.len)?;
+            disk::take_back(path, open.len)?;
         }
         self.leftovers = None;
         Ok(())

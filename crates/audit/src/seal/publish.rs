@@ -6,9 +6,10 @@ use crate::disk;
 use crate::error::AuditError;
 use crate::keys::{self, EPOCHS};
 use crate::note::Signed;
-use crate::segment::Segment;
+use crate::segment::{self, Segment};
 use crate::tiles;
 use crate::tree::{Tile, WIDTH};
+use std::fs::File;
 use std::time::{Instant, SystemTime};
 
 impl Seal {
@@ -103,6 +104,19 @@ impl Seal {
         if !pinned {
             tiles::drop_partial(&self.folder, tile.level, tile.number, keep);
         }
+    }
+
+    /// Checks a segment once more before it goes, and that its hashes are on disk.
+    pub(crate) fn keep_hashes(&self, segment: &Segment) -> Result<(), AuditError> {
+        let opening = || AuditError::io("open", &segment.path);
+        let file = File::open(&segment.path).map_err(opening())?;
+        let len = file.metadata().map_err(opening())?.len();
+        let mut leaves = Vec::new();
+        segment::leaves(&file, segment, len, segment.first, |leaf| {
+            leaves.push(leaf);
+            true
+        })?;
+        tiles::hold(&self.folder, segment.first, &leaves, self.tree.size())
     }
 
     /// Records before this one were pruned, and all tiles are durable.
