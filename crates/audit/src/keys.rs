@@ -276,6 +276,14 @@ pub(crate) fn append(folder: &Path, good: u64, epoch: &Epoch) -> Result<u64, Aud
     Ok(len.len())
 }
 
+/// Makes the lines durable that another process appended, or an append that was told to have failed: the key
+/// before must not be erased while a power cut could take away what announces the one after it.
+pub(crate) fn settle(folder: &Path) -> Result<(), AuditError> {
+    let path = folder.join(EPOCHS);
+    disk::sync(&disk::open_append(&path)?, &path)?;
+    disk::sync_folder(folder)
+}
+
 fn pair(path: &Path, seed: &[u8; 32]) -> Result<Ed25519KeyPair, AuditError> {
     Ed25519KeyPair::from_seed_unchecked(seed)
         .map_err(|_| AuditError::key(path, "it is not an Ed25519 key"))

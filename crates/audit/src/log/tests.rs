@@ -51,7 +51,7 @@ fn filled(folder: &Path, records: u32) -> Log {
 
 pub(super) fn lines(folder: &Path) -> Vec<String> {
     let segments = Segment::list(folder).unwrap();
-    let text = |s: &Segment| fs::read_to_string(&s.path).unwrap();
+    let text = |s: &Segment| String::from_utf8_lossy(&fs::read(&s.path).unwrap()).into_owned();
     let all: String = segments.iter().map(text).collect();
     all.lines().map(str::to_owned).collect()
 }

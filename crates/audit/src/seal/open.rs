@@ -138,7 +138,8 @@ fn signing(
     let epochs = newest_epochs(folder)?;
     if let Some(last) = epochs.all.last() {
         let mut signer = Signer::load(&places.key)?;
-        if signer.epoch <= last.number {
+        if signer.epoch < last.number {
+            keys::settle(folder)?;
             signer.catch_up(last.number)?;
         }
         return if signer.key() == last.key {

@@ -135,6 +135,7 @@ impl Seal {
         if let Some(last) = self.epochs.all.last()
             && last.number != self.signer.epoch
         {
+            keys::settle(&self.folder)?;
             self.signer.catch_up(last.number)?;
             self.epoch_seen = Instant::now();
         }
