@@ -143,6 +143,10 @@ pub(crate) fn hold(
         let missing = || AuditError::key(&path, "hashes of records before it are missing");
         let mut hashes = there.get(..skip).ok_or_else(missing)?.to_vec();
         hashes.extend_from_slice(part);
+        if path.exists() {
+            // A wrong one would be read before the part that is known.
+            disk::remove(&path)?;
+        }
         let level = 0;
         write(
             folder,

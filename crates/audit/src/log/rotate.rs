@@ -85,9 +85,7 @@ impl Log {
 
     fn keep_hashes(&self, pruned: &[Segment]) -> Result<(), AuditError> {
         match &self.seal {
-            Some(seal) => pruned
-                .iter()
-                .try_for_each(|segment| seal.keep_hashes(segment)),
+            Some(seal) => seal.keep_hashes(pruned),
             None => Ok(()),
         }
     }

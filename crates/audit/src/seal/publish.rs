@@ -106,17 +106,20 @@ impl Seal {
         }
     }
 
-    /// Checks a segment once more before it goes, and that its hashes are on disk.
-    pub(crate) fn keep_hashes(&self, segment: &Segment) -> Result<(), AuditError> {
-        let opening = || AuditError::io("open", &segment.path);
-        let file = File::open(&segment.path).map_err(opening())?;
-        let len = file.metadata().map_err(opening())?.len();
+    /// Checks the oldest segments once more before they go, and that their hashes are on disk.
+    pub(crate) fn keep_hashes(&self, oldest: &[Segment]) -> Result<(), AuditError> {
         let mut leaves = Vec::new();
-        segment::leaves(&file, segment, len, segment.first, |leaf| {
-            leaves.push(leaf);
-            true
-        })?;
-        tiles::hold(&self.folder, segment.first, &leaves, self.tree.size())
+        for segment in oldest {
+            let opening = || AuditError::io("open", &segment.path);
+            let file = File::open(&segment.path).map_err(opening())?;
+            let len = file.metadata().map_err(opening())?.len();
+            segment::leaves(&file, segment, len, segment.first, |leaf| {
+                leaves.push(leaf);
+                true
+            })?;
+        }
+        let first = oldest.first().map_or(0, |segment| segment.first);
+        tiles::hold(&self.folder, first, &leaves, self.tree.size())
     }
 
     /// Records before this one were pruned, and all tiles are durable.

@@ -265,3 +265,45 @@ fn a_log_whose_last_signed_record_was_written_anew_is_not_opened() {
     };
     assert_eq!((*index, fault), (29, &Fault::Unsigned));
 }
+
+#[test]
+fn hashes_that_a_power_cut_took_are_made_again_before_their_records_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Limits {
+        segment_bytes: 1 << 16,
+        segments: 100,
+        ..LIMITS
+    };
+    let mut log = Log::open(dir.path(), &Places::within(dir.path())).unwrap();
+    let more = |log: &mut Log, limits| {
+        let mut entries: Vec<_> = (0..300).map(|at| entry(format!("{at}"))).collect();
+        let mut done = 0;
+        while done < entries.len() {
+            done += log
+                .append(&mut entries[done..], limits, &Redactor::new())
+                .unwrap();
+        }
+        log.publish(true).unwrap();
+    };
+    for _ in 0..4 {
+        more(&mut log, small);
+    }
+    // One is gone, one has a block that never arrived, one has other bytes.
+    let tile = |number: u64| dir.path().join(format!("tile/0/{number:03}"));
+    let good = fs::read(tile(1)).unwrap();
+    fs::remove_file(tile(0)).unwrap();
+    fs::write(tile(1), [&good[..4096], &[0; 4096]].concat()).unwrap();
+    fs::write(tile(2), &good).unwrap();
+    more(
+        &mut log,
+        Limits {
+            segments: 2,
+            ..small
+        },
+    );
+    let first = Segment::list(dir.path()).unwrap()[0].first;
+    assert!(first > 3 * 256, "{first}");
+    // Without those hashes no root comes out.
+    assert_eq!(verify(dir.path()).unwrap().verdict, Verdict::Intact);
+    assert_eq!(fs::read(tile(1)).unwrap(), good);
+}
