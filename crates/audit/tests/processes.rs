@@ -143,3 +143,94 @@ fn two_processes_at_once_write_one_chain_even_when_one_is_killed() {
         );
     }
 }
+
+/// Thirty records one after another, whatever becomes of them.
+#[test]
+#[ignore = "the child of the other tests"]
+fn child_of_thirty() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let recorder = Recorder::open(Path::new(&folder), AuditSettings::default()).unwrap();
+    let mut out = std::io::stdout();
+    for at in 0..30 {
+        let reason = format!("record {at}");
+        let event = Event::GatewayStop { reason };
+        let told = match recorder.note_blocking(Who::default(), Outcome::Ok, event) {
+            Ok(_) => "ACK",
+            Err(_) => "NO",
+        };
+        writeln!(out, "\n{told} record {at}").unwrap();
+    }
+}
+
+/// What a kernel has done with pages it could not write is unknown: a second flush may say that all is well.
+#[test]
+fn a_descriptor_whose_flush_failed_is_never_flushed_again_and_the_log_goes_on() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("not run: there is no strace here");
+        return;
+    }
+    // The first flushes make the keys; these are of the segment.
+    for nth in [4, 5, 9, 20] {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, trace) = (dir.path().join("logs"), dir.path().join("trace"));
+        let ran = Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=close,fdatasync,fsync"])
+            .args(["-e", &format!("inject=fdatasync:error=EIO:when={nth}")])
+            .arg("-o")
+            .arg(&trace)
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "child_of_thirty", "--ignored", "--nocapture"])
+            .env(FOLDER, &logs)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let told = |word: &str| -> Vec<&str> {
+            said.lines()
+                .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
+                .collect()
+        };
+        let (kept, refused) = (told("ACK"), told("NO"));
+        assert_eq!((kept.len(), refused.len()), (29, 1), "flush {nth}: {said}");
+        let all: Vec<String> = by_index(&logs).into_values().collect();
+        assert!(
+            kept.iter()
+                .all(|record| all.iter().any(|one| one == record)),
+            "flush {nth}"
+        );
+        assert!(!all.iter().any(|one| one == refused[0]), "flush {nth}");
+        assert_eq!(
+            verify(&logs).unwrap().verdict,
+            Verdict::Intact,
+            "flush {nth}"
+        );
+        assert_never_flushed_again(&std::fs::read_to_string(&trace).unwrap());
+    }
+}
+
+fn assert_never_flushed_again(trace: &str) {
+    let (mut failed, mut seen) = (None, 0);
+    // A call may be told in two lines when threads take turns.
+    let mut begun: BTreeMap<&str, u32> = BTreeMap::new();
+    for line in trace.lines() {
+        let thread = line.split(' ').next().unwrap();
+        let number = |call: &str| {
+            let rest = line.split_once(call)?.1;
+            let end = rest.find(|c: char| !c.is_ascii_digit())?;
+            rest[..end].parse::<u32>().ok()
+        };
+        if number("close(").is_some_and(|closed| failed == Some(closed)) {
+            failed = None;
+        }
+        if let Some(flushed) = number("fdatasync(").or_else(|| number("fsync(")) {
+            assert_ne!(failed, Some(flushed), "{line}");
+            begun.insert(thread, flushed);
+        }
+        if line.contains("EIO") {
+            failed = begun.get(thread).copied();
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 1, "the fault struck");
+}
