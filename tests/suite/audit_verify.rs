@@ -19,6 +19,13 @@ fn both(home: &Home) -> (i32, i32) {
 fn written() -> Home {
     let home = Home::new();
     drop(home.run(&["config", "set", "gateway.port", "18888"]));
+    // An epoch lasts an hour.
+    let epochs = std::fs::File::options()
+        .write(true)
+        .open(home.path().join("logs/epochs"))
+        .unwrap();
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 60 * 60);
+    epochs.set_modified(then).unwrap();
     drop(home.run(&["config", "set", "gateway.port", "18889"]));
     home
 }

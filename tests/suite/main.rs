@@ -15,6 +15,7 @@ mod backup;
 mod browser;
 mod cli;
 mod clock;
+mod crowd;
 mod cut;
 mod durable;
 mod edge;

@@ -23,11 +23,9 @@ pub(crate) struct Register {
 
 impl Register {
     pub(crate) fn open(path: &Path) -> Result<Self, AuditError> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).open(path);
         Ok(Self {
             path: path.to_owned(),
-            file: file.map_err(AuditError::io("open the register", path))?,
+            file: open(path)?,
         })
     }
 
@@ -43,13 +41,17 @@ impl Register {
 
     /// Moves it forward, durably. It never moves back: another checkpoint of the same size or a
     /// smaller one is refused.
-    pub(crate) fn advance(&self, to: &Signed) -> Result<(), AuditError> {
+    pub(crate) fn advance(&mut self, to: &Signed) -> Result<(), AuditError> {
         let locking = |error: rustix::io::Errno| {
             AuditError::io("lock the register", &self.path)(error.into())
         };
         flock(&self.file, FlockOperation::LockExclusive).map_err(locking)?;
         let result = self.advance_locked(to);
         let _ = flock(&self.file, FlockOperation::Unlock);
+        if let Err(AuditError::Io { .. }) = result {
+            // A descriptor that met an error is never flushed again.
+            self.file = open(&self.path)?;
+        }
         result
     }
 
@@ -76,6 +78,12 @@ impl Register {
         disk::write_at(&self.file, &self.path, &page, (place * PAGE) as u64)?;
         disk::sync(&self.file, &self.path)
     }
+}
+
+fn open(path: &Path) -> Result<File, AuditError> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).open(path);
+    file.map_err(AuditError::io("open the register", path))
 }
 
 /// What the register in `path` holds.

@@ -38,7 +38,7 @@ impl Seal {
         self.published = size;
         if timed {
             self.drop_old_partials();
-            if let Some(register) = &self.register {
+            if let Some(register) = &mut self.register {
                 register.advance(&signed)?;
             }
             self.register_behind = false;
