@@ -6,6 +6,7 @@ use crate::tree::Hash;
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -124,33 +125,55 @@ pub(crate) fn follow(
     }
 }
 
-/// Shows the leaf hash of each record of a closed segment, from the one of index `from` to its last, until
-/// `see` has seen enough.
+/// Shows the leaf hash of each record of a segment whose index is in `wanted`, checked. The segment is read
+/// from the first of them to the last only, where they can be found.
 pub(crate) fn leaves(
-    file: &File,
     segment: &Segment,
-    len: u64,
-    from: u64,
-    mut see: impl FnMut(Hash) -> bool,
+    wanted: Range<u64>,
+    mut see: impl FnMut(Hash),
 ) -> Result<(), AuditError> {
-    let before = match from.checked_sub(1) {
-        Some(before) if from > segment.first => find(file, segment, len, before)?,
-        _ => None,
+    let opening = || AuditError::io("open", &segment.path);
+    let file = File::open(&segment.path).map_err(opening())?;
+    let len = file.metadata().map_err(opening())?.len();
+    let place = |after: Option<u64>| match after.filter(|index| *index >= segment.first) {
+        Some(index) => find(&file, segment, len, index),
+        None => Ok(None),
     };
-    let (start, mut tip) = match before {
+    let end = match wanted.end {
+        // All there are.
+        u64::MAX => None,
+        end => place(end.checked_sub(1))?,
+    };
+    let (start, mut tip) = match place(wanted.start.checked_sub(1))? {
         Some(found) => found,
-        None => (0, start_tip(file, segment)?),
+        None => (0, start_tip(&file, segment)?),
     };
-    let mut more = true;
-    let extent = follow(file, segment, (start, len), &mut tip, |_, tip| {
-        if more && tip.next > from {
-            more = see(tip.leaf());
+    let end = end.map_or(len, |(end, _)| end);
+    let extent = follow(&file, segment, (start, end), &mut tip, |_, tip| {
+        if wanted.contains(&tip.next.saturating_sub(1)) {
+            see(tip.leaf());
         }
     })?;
     if extent.torn > 0 {
         return Err(segment.corrupt(tip.next, Fault::NotARecord));
     }
     Ok(())
+}
+
+/// The leaf hashes of those records, from however many of these segments; `None` when any of them is not
+/// there as it was written.
+pub(crate) fn leaves_of(segments: &[Segment], wanted: Range<u64>) -> Option<Vec<Hash>> {
+    let mut found = Vec::new();
+    let from = segments.iter().rposition(|one| one.first <= wanted.start)?;
+    for segment in segments.get(from..)? {
+        let next = wanted.start + found.len() as u64;
+        if next == wanted.end || segment.first > next {
+            break;
+        }
+        // What lies after them may be torn, and is not asked for here.
+        let _ = leaves(segment, next..wanted.end, |leaf| found.push(leaf));
+    }
+    (found.len() as u64 == wanted.end - wanted.start).then_some(found)
 }
 
 /// Finds the record of that index by bisection, and checks its bytes. Returns where it ends, and where the

@@ -6,6 +6,7 @@
 
 use crate::disk;
 use crate::error::AuditError;
+use crate::segment::{self, Segment};
 use crate::tree::{Hash, Tile, Tree, WIDTH, root_of, shifted};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -207,15 +208,30 @@ impl<'a> Nodes<'a> {
 
     fn hash(&mut self, level: u8, index: u64) -> Option<Hash> {
         let (number, at) = (index / WIDTH as u64, (index % WIDTH as u64) as usize);
-        if let Some(tile) = self.tiles.get(&(level, number)) {
-            return tile.get(at).copied();
-        }
         let (count, width) = (shifted(self.size, level), WIDTH as u64);
         let wide = count.checked_sub(number * width)?.min(width) as usize;
-        let tile = read(self.folder, level, number, wide)
-            .or_else(|| read(self.folder, level, number, WIDTH))?;
-        let hash = tile.get(at).copied();
-        self.tiles.insert((level, number), tile);
-        hash
+        if !self.tiles.contains_key(&(level, number)) {
+            let tile = read(self.folder, level, number, wide)
+                .or_else(|| read(self.folder, level, number, WIDTH))
+                .or_else(|| self.made(level, number, wide))?;
+            self.tiles.insert((level, number), tile);
+        }
+        self.tiles.get(&(level, number))?.get(at).copied()
+    }
+
+    /// A tile that is not written yet, from the records: those of the last second are, at most.
+    fn made(&mut self, level: u8, number: u64, wide: usize) -> Option<Vec<Hash>> {
+        let first = number * WIDTH as u64;
+        let indices = first..first + wide as u64;
+        let Some(below) = level.checked_sub(1) else {
+            let segments = Segment::list(self.folder).ok()?;
+            return segment::leaves_of(&segments, indices);
+        };
+        let row = |this: &mut Self, parent: u64| {
+            let first = parent * WIDTH as u64;
+            let children = (first..first + WIDTH as u64).map(|child| this.hash(below, child));
+            Some(root_of(&children.collect::<Option<Vec<Hash>>>()?))
+        };
+        indices.map(|parent| row(self, parent)).collect()
     }
 }

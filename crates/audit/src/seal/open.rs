@@ -89,43 +89,21 @@ impl Seal {
     /// it is missing or not as it was written, which the long way will name.
     fn after_finished(&self, size: u64, segments: &[Segment]) -> Option<Tree> {
         let mut tree = tiles::load_finished(&self.folder, size)?;
-        let at = tree.size();
-        let from = segments.iter().rposition(|segment| segment.first <= at)?;
-        for segment in segments.get(from..)? {
-            let (begin, end) = (tree.size(), size);
-            if segment.first > begin {
-                return None;
-            }
-            let mut left = end - begin;
-            let file = File::open(&segment.path).ok()?;
-            let len = file.metadata().ok()?.len();
-            // What lies after the checkpoint may be torn, and is not asked for here.
-            let _ = segment::leaves(&file, segment, len, begin, |leaf| {
-                let wanted = left > 0;
-                if wanted {
-                    tree.push(leaf);
-                    left -= 1;
-                }
-                wanted
-            });
+        for leaf in segment::leaves_of(segments, tree.size()..size)? {
+            tree.push(leaf);
         }
-        (tree.size() == size).then_some(tree)
+        Some(tree)
     }
 
     fn read_older(&mut self, segment: &Segment) -> Result<(), AuditError> {
-        let opening = || AuditError::io("open", &segment.path);
-        let file = File::open(&segment.path).map_err(opening())?;
-        let len = file.metadata().map_err(opening())?.len();
-        let (mut index, mut fault) = (self.tree.size().max(segment.first), None);
-        segment::leaves(&file, segment, len, index, |leaf| {
-            fault = self.push(index, leaf).err();
-            index += u64::from(fault.is_none());
-            fault.is_none()
-        })?;
-        match fault {
-            Some(fault) => Err(segment.corrupt(index, fault)),
-            None => Ok(()),
+        let from = self.tree.size().max(segment.first);
+        let mut leaves = Vec::new();
+        segment::leaves(segment, from..u64::MAX, |leaf| leaves.push(leaf))?;
+        for (index, leaf) in (from..).zip(leaves) {
+            self.push(index, leaf)
+                .map_err(|fault| segment.corrupt(index, fault))?;
         }
+        Ok(())
     }
 }
 
