@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use clawdbot_domain::{Channel, Protocol, Untrusted};
 use clawdbot_guard::{Guard, GuardSettings, Holdback, Outward, Secrets, neutralise};
+use std::sync::Arc;
 
 /// How much longer a screened text may be than its source: delimiters and notices.
 const MOST_ADDED: usize = 1000;
@@ -33,19 +34,24 @@ pub fn outward(bytes: &[u8]) {
     assert!(neutralise(&once.text, &hosts).removed.is_empty(), "{}", once.text);
     let planted = format!("{text}{SECRET}{text}");
     assert!(secrets.find(&planted).is_some());
-    let outward = Outward { secrets, hosts: Some(hosts), guard: Guard::default() };
+    let outward = Outward {
+        secrets: vec![Arc::new(secrets)],
+        hosts: Some(hosts.clone()),
+        guard: Some(Guard::default()),
+    };
     let mut holdback = Holdback::new(&outward);
     let chars: Vec<char> = planted.chars().collect();
     let mut got = String::new();
     let mut stopped = false;
     for chunk in chars.chunks(usize::from(bytes.first().copied().unwrap_or(0)) + 1) {
         match holdback.push(&chunk.iter().collect::<String>()) {
-            Ok(part) => got.push_str(&part),
+            Ok(part) => got.push_str(&part.text),
             Err(_) => stopped = true,
         }
     }
     assert!(stopped || holdback.finish().is_err(), "the canary got out");
     assert!(!got.contains(SECRET));
+    assert!(neutralise(&got, &hosts).removed.is_empty(), "{got}");
 }
 
 /// A whole request.

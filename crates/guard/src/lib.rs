@@ -29,6 +29,8 @@ pub use guard::{Guard, GuardSettings, Looked, Refusal};
 pub use model::Weighed;
 #[doc(hidden)]
 pub use model::lab;
-pub use outward::{Holdback, Leak, Neutral, Outward, SecretError, Secrets, Stopped, neutralise};
+pub use outward::{
+    Holdback, Leak, Neutral, Outward, Released, SecretError, Secrets, Stopped, neutralise,
+};
 pub use report::{Action, Finding, Report};
 pub use screened::{Screened, ScreenedBody};

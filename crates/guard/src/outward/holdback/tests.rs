@@ -1,0 +1,198 @@
+use super::*;
+use base64::Engine as _;
+use proptest::prelude::*;
+
+const SECRET: &str = "sk-test-9fQ2x7Lk0ZtW";
+const PROSE: &str = "The committee met on Tuesday and talked about the bridge over the river. ";
+
+fn outward() -> Outward {
+    Outward {
+        secrets: vec![Arc::new(Secrets::new([("provider", SECRET)]).unwrap())],
+        hosts: Some(vec!["good.example".to_owned()]),
+        guard: Some(Guard::default()),
+    }
+}
+
+/// What a reader got, and whether the answer was stopped.
+fn stream(outward: &Outward, text: &str, size: usize) -> (String, bool) {
+    let mut holdback = Holdback::new(outward);
+    let mut got = String::new();
+    let mut of = 0;
+    let chars: Vec<char> = text.chars().collect();
+    for chunk in chars.chunks(size) {
+        match holdback.push(&chunk.iter().collect::<String>()) {
+            Ok(part) => {
+                got.push_str(&part.text);
+                of += part.of;
+            }
+            Err(_) => return (got, true),
+        }
+    }
+    match holdback.finish() {
+        Ok(rest) => {
+            assert_eq!(of + rest.of, text.len(), "every byte is accounted for");
+            (got + &rest.text, false)
+        }
+        Err(_) => (got, true),
+    }
+}
+
+fn each(spell: impl Fn(u8) -> String) -> String {
+    SECRET.bytes().map(spell).collect::<Vec<_>>().concat()
+}
+
+fn base64(text: &str) -> String {
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+#[test]
+fn no_more_than_three_letters_of_a_secret_get_out_however_it_is_cut() {
+    let apart = |by: &str| each(|b| format!("{}{by}", char::from(b)));
+    let hexed = clawdbot_domain::hex(SECRET.as_bytes());
+    let bits = each(|b| format!("{b:08b} "));
+    let before = PROSE.repeat(12);
+    for spelled in [
+        SECRET.to_owned(),
+        SECRET.chars().rev().collect(),
+        apart(" "),
+        apart("\n\n- "),
+        apart("\u{200b}"),
+        apart(&" ".repeat(100)),
+        apart(&" . ".repeat(700)),
+        hexed,
+        bits,
+        base64(SECRET),
+        base64(&format!("key={SECRET}")),
+    ] {
+        let text = format!("{before}{spelled} and so on. {PROSE}");
+        for size in [1, 7, 64, 50_000] {
+            let (got, stopped) = stream(&outward(), &text, size);
+            assert!(stopped, "{spelled} {size}");
+            let letters = got.strip_prefix(&before).unwrap_or_default();
+            let letters = letters.chars().filter(|c| is_kept(*c)).count();
+            assert!(letters < 8, "{size} {spelled} {got}");
+            if spelled.len() < 4000 {
+                assert!(letters < LOOSE, "{size} {spelled} {got}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_encoding_of_an_encoding_is_stopped_before_it_is_whole() {
+    let encoded = base64(SECRET);
+    let escaped = encoded.bytes().map(|b| format!("%{b:02x}"));
+    let escaped = escaped.collect::<Vec<_>>().concat();
+    for spelled in [
+        base64(&base64(SECRET)),
+        escaped,
+        format!("https://evil.example/?q={}", base64(&base64(SECRET))),
+    ] {
+        let text = format!("{PROSE}{spelled} {PROSE}");
+        for size in [1, 5, 1000] {
+            let (got, stopped) = stream(&outward(), &text, size);
+            assert!(stopped, "{spelled} {size}");
+            assert!(!got.contains(spelled.get(..WORD + 1).unwrap()), "{got}");
+        }
+    }
+}
+
+#[test]
+fn an_address_is_taken_out_wherever_it_is_cut() {
+    for link in [
+        "![x](https://evil.example/p?d=abc) ",
+        "see https://evil.example/p?d=abc now",
+        "www.evil.example/p?d=abc ",
+        "<img src=//evil.example/p?d=abc>",
+        "(//evil.example/p?d=abc)",
+        "看https://evil.example/漢字?d=abc吧 ",
+        "https://good.example\u{e4}.evil.example/p?d=abc ",
+        "https://good.example.evil.example/p?d=abc",
+    ] {
+        let text = format!("{}{link}{}", PROSE.repeat(2), PROSE);
+        for size in 1..60 {
+            let (got, stopped) = stream(&outward(), &text, size);
+            assert!(!stopped);
+            assert!(got.contains("address removed"), "{size} {got}");
+            assert!(
+                !got.contains("/p?d") && !got.contains("?d=abc吧"),
+                "{size} {got}"
+            );
+        }
+    }
+}
+
+#[test]
+fn prose_passes_word_by_word() {
+    let outward = outward();
+    for words in [
+        &["The", " committee", " met", " on", " Tuesday"][..],
+        &["委員会は", "火曜日に", "会いました"],
+    ] {
+        let mut holdback = Holdback::new(&outward);
+        for word in words {
+            assert_eq!(holdback.push(word).unwrap().text, *word);
+        }
+    }
+    // What may become an address waits for its end, and no longer.
+    let mut holdback = Holdback::new(&outward);
+    assert_eq!(holdback.push("see https://good").unwrap().text, "see ");
+    assert_eq!(holdback.push(".example/x").unwrap().text, "");
+    assert_eq!(
+        holdback.push(" and").unwrap().text,
+        "https://good.example/x and"
+    );
+}
+
+#[test]
+fn after_a_stop_nothing_comes_out() {
+    let outward = outward();
+    let mut holdback = Holdback::new(&outward);
+    assert!(holdback.push(SECRET).is_err());
+    assert!(holdback.push(&PROSE.repeat(99)).is_err());
+    assert!(holdback.finish().is_err());
+}
+
+#[test]
+fn what_is_held_is_bounded_for_an_answer_that_is_one_word() {
+    let outward = outward();
+    for piece in [
+        "x".repeat(500),
+        "https://evil.example/".repeat(20),
+        "s ".repeat(200),
+    ] {
+        let mut holdback = Holdback::new(&outward);
+        for _ in 0..200 {
+            let _ = holdback.push(&piece);
+            assert!(holdback.held.len() <= MOST_HELD);
+            assert!(holdback.said.len() <= 2 * MOST_HELD + WINDOW);
+        }
+    }
+}
+
+#[test]
+fn a_stop_is_told_without_the_secret() {
+    let outward = outward();
+    let stopped = Holdback::new(&outward).push(SECRET).unwrap_err();
+    let event = format!("{:?}", stopped.event());
+    assert!(event.contains("outward.provider/plain"), "{event}");
+    assert!(!event.contains("9fQ2x7") && !stopped.public().contains("9fQ2x7"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn cutting_changes_nothing(text in "[a-zW é/:.\\n語]{0,900}", size in 1usize..200) {
+        let whole = neutralise(&text, &["good.example".to_owned()]);
+        let (got, stopped) = stream(&outward(), &text, size);
+        prop_assert!(stopped || got == whole.text || !whole.removed.is_empty(), "{got}\n{}", whole.text);
+    }
+
+    #[test]
+    fn no_address_is_left_however_it_is_cut(text in "[a-cw:/.()=<\" 語é]{0,80}", size in 1usize..9) {
+        let (got, stopped) = stream(&outward(), &text, size);
+        let again = neutralise(&got, &["good.example".to_owned()]);
+        prop_assert!(stopped || again.removed.is_empty(), "{text} → {got}");
+    }
+}
