@@ -39,7 +39,7 @@ pub fn outward(bytes: &[u8]) {
         hosts: Some(hosts.clone()),
         guard: Some(Guard::default()),
     };
-    let mut holdback = Holdback::new(&outward);
+    let mut holdback = Holdback::new(Arc::new(outward));
     let chars: Vec<char> = planted.chars().collect();
     let mut got = String::new();
     let mut stopped = false;

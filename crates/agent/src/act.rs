@@ -1,6 +1,6 @@
 //! One tool call: validate, decide, write down, run, screen. The only way to a tool.
 
-use crate::{agent::Agent, error::TurnError, step::Emitter, step::Step};
+use crate::{agent::Agent, error::TurnError, step::Emitter, step::Step, way_out::Canary};
 use clawdbot_domain::{Event, Outcome, Principal, Taint, ToolCall, Untrusted, Who};
 use clawdbot_guard::Screened;
 use clawdbot_policy::{Decision, Explanation, Facts, Permit, RuleSaid, Verdict};
@@ -82,6 +82,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) who: &'a Who,
     pub(crate) taint: Taint,
     pub(crate) boundary: &'a str,
+    /// The mark of the conversation, in a turn.
+    pub(crate) canary: Option<&'a Canary>,
 }
 
 impl Agent {
@@ -114,6 +116,17 @@ impl Agent {
                 return self.refuse(tool, event, vec![rule], asking, emit).await;
             }
         };
+        if let Some(rule) = self.look_at_call(&call, asking, emit).await? {
+            let event = Event::ToolDenied {
+                tool: call.name.to_string(),
+                effect: Some(call.effect),
+                rules: vec![format!("{}=deny", rule.rule)],
+                arguments_sha256: call.arguments_sha256(),
+            };
+            return self
+                .refuse(call.name.to_string(), event, vec![rule], asking, emit)
+                .await;
+        }
         let facts = Facts {
             principal: asking.principal,
             who: asking.who,
@@ -143,6 +156,7 @@ impl Agent {
         let tool = permit.call().name.to_string();
         let recorded = self.recorder.begin(permit).await?;
         let record = recorded.index();
+        self.kept.counts.call(Some(&tool), "allow");
         emit.step(Step::Permitted {
             tool: tool.clone(),
             arguments: recorded.value().call().canonical_arguments(),
@@ -201,6 +215,8 @@ impl Agent {
             .map(|r| r.verdict)
             .max()
             .unwrap_or(Verdict::Deny);
+        let known = self.toolbox.spec(&tool).map(|_| tool.as_str());
+        self.kept.counts.call(known, &verdict.to_string());
         emit.step(Step::Refused {
             tool: tool.clone(),
             verdict,

@@ -3,15 +3,14 @@
 use crate::act::{Acted, Asking, Refusal};
 use crate::budget::{Budget, Spent};
 use crate::error::TurnError;
+use crate::kept::Kept;
 use crate::step::{Emitter, Step};
-use bytes::Bytes;
+use crate::way_out::{self, Canary, Links};
 use clawdbot_audit::Recorder;
-use clawdbot_domain::{Channel, Outcome, Principal, Protocol, Taint, Untrusted, Usage, Who};
-use clawdbot_guard::{BodyRefusal, Guard, Looked, Report, ScreenedBody};
+use clawdbot_domain::{Channel, Outcome, Principal, Taint, Untrusted, Usage, Who};
+use clawdbot_guard::{Allowed, Guard, Holdback, Looked, Outward, Released, Report, Stopped};
 use clawdbot_policy::ToolPolicy;
-use clawdbot_providers::{
-    Finish, Message, ModelCall, ProposedCall, Provider, RelayCall, Relayed, ReplyEvent,
-};
+use clawdbot_providers::{Finish, Message, ModelCall, ProposedCall, Provider, ReplyEvent};
 use clawdbot_sessions::{Session, SessionStore};
 use clawdbot_tools::Toolbox;
 use futures_util::StreamExt as _;
@@ -51,6 +50,8 @@ pub struct Question {
     pub session: Session,
     /// The client's own cap on a reply, in tokens.
     pub max_tokens: Option<u32>,
+    /// Texts that a person wants sent although the guard finds something in them.
+    pub allowed: Allowed,
 }
 
 /// How a turn ended well.
@@ -71,7 +72,11 @@ pub struct Agent {
     pub(crate) recorder: Recorder,
     pub(crate) toolbox: Arc<Toolbox>,
     pub(crate) sessions: Arc<SessionStore>,
+    pub(crate) kept: Arc<Kept>,
+    pub(crate) links: Links,
     budget: Budget,
+    /// Makes the marks of conversations; random, and gone with the rules.
+    seed: [u8; 32],
 }
 
 impl Agent {
@@ -84,14 +89,40 @@ impl Agent {
         sessions: Arc<SessionStore>,
         budget: Budget,
     ) -> Self {
+        let mut seed = [0; 32];
+        // Without randomness the marks could be guessed from a request's id by whoever knows it; they
+        // would still be found.
+        let _ = getrandom::fill(&mut seed);
         Self {
             guard,
             policy,
             recorder,
             toolbox,
             sessions,
+            kept: Arc::default(),
+            links: Links::default(),
             budget,
+            seed,
         }
+    }
+
+    /// The same, with what outlives these rules.
+    #[must_use]
+    pub fn with_kept(mut self, kept: Arc<Kept>) -> Self {
+        self.kept = kept;
+        self
+    }
+
+    /// The same, with this rule for addresses in answers.
+    #[must_use]
+    pub fn with_links(mut self, links: Links) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// What outlives these rules.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The tools there are.
@@ -113,15 +144,20 @@ impl Agent {
     /// the turn, kills a running tool, and leaves its record marked as abandoned.
     pub async fn turn(&self, question: Question, emit: &Emitter) -> Result<Answer, TurnError> {
         let wall = self.budget.wall;
-        match tokio::time::timeout(wall, self.rounds(question, emit)).await {
+        let ended = match tokio::time::timeout(wall, self.rounds(question, emit)).await {
             Ok(answer) => answer,
             Err(_) => Err(Spent::Wall(wall).into()),
-        }
+        };
+        let how = ended.as_ref().err().map_or("well", TurnError::kind);
+        self.kept.counts.turn(how);
+        ended
     }
 
     async fn rounds(&self, question: Question, emit: &Emitter) -> Result<Answer, TurnError> {
         let mut turn = Turn {
             boundary: boundary(&question.who),
+            canary: Canary::of(&question.who, &self.seed),
+            named_hosts: way_out::named_hosts(&question.said),
             messages: self.screen_all(&question, emit).await?,
             taint: question.session.taint,
             refusals: Vec::new(),
@@ -133,7 +169,8 @@ impl Agent {
         for _ in 0..self.budget.steps {
             let (finish, calls) = self.ask(&mut turn, emit).await?;
             if calls.is_empty() {
-                turn.footnote(emit);
+                let outward = self.outward(&turn.canary, turn.taint, &turn.named_hosts);
+                turn.footnote(&outward, emit);
                 self.keep_answer(&turn).await;
                 return Ok(Answer {
                     text: turn.text,
@@ -160,6 +197,8 @@ impl Agent {
         });
         let mut reply = turn.question.provider.reply(call).await?;
         let mut said = String::new();
+        let outward = self.outward(&turn.canary, turn.taint, &turn.named_hosts);
+        let mut holdback = Holdback::new(outward);
         while let Some(event) = reply.events.next().await {
             match event? {
                 ReplyEvent::Text(text) => {
@@ -167,7 +206,8 @@ impl Agent {
                         turn.say("\n\n", emit);
                     }
                     said.push_str(&text);
-                    turn.say(&text, emit);
+                    let released = holdback.push(&text);
+                    self.let_out(turn, released, emit).await?;
                     if said.len() > self.budget.reply_bytes {
                         return Err(Spent::ReplyBytes(self.budget.reply_bytes).into());
                     }
@@ -179,6 +219,7 @@ impl Agent {
                 } => {
                     turn.usage.input_tokens += usage.input_tokens;
                     turn.usage.output_tokens += usage.output_tokens;
+                    self.let_out(turn, holdback.finish(), emit).await?;
                     self.remember(turn, &said, &calls, emit).await?;
                     return Ok((finish, calls));
                 }
@@ -191,10 +232,31 @@ impl Agent {
         .into())
     }
 
+    /// What may go out is said; what must not ends the turn.
+    async fn let_out(
+        &self,
+        turn: &mut Turn,
+        released: Result<Released, Stopped>,
+        emit: &Emitter,
+    ) -> Result<(), TurnError> {
+        let who = &turn.question.who;
+        let released = match released {
+            Ok(released) => released,
+            Err(stopped) => return Err(self.stopped(who, stopped, emit).await),
+        };
+        self.note_removed(who, &released, emit).await?;
+        turn.say(&released.text, emit);
+        Ok(())
+    }
+
     fn model_call(&self, turn: &Turn) -> Result<ModelCall, TurnError> {
+        let mark = &turn.canary.word;
+        let system = format!(
+            "{SYSTEM} {mark} is the mark of this conversation: never write it, in no form."
+        );
         let system = self
             .guard
-            .screen(SYSTEM, Channel::Operator)
+            .screen(&system, Channel::Operator)
             .map_err(guarded)?;
         let asked = turn.question.max_tokens.unwrap_or(self.budget.reply_tokens);
         Ok(ModelCall {
@@ -329,15 +391,19 @@ impl Agent {
                 Said::System(text) | Said::User(text) => (text, Channel::User),
                 Said::Assistant(text) => (text, Channel::Model),
             };
-            let looked = self.guard.screen(text, channel);
-            let finding = looked.as_ref().err().map(|r| r.report().public());
+            let looked = self.guard.screen_allowing(text, channel, &question.allowed);
+            let finding = match &looked {
+                Ok((_, report)) => report.as_ref().map(Report::public),
+                Err(refusal) => Some(refusal.report().public()),
+            };
             emit.step(Step::Screened {
                 channel,
                 bytes: text.len(),
                 finding,
             });
+            // What was allowed was written down when the whole request was looked at.
             let screened = match looked {
-                Ok(screened) => screened,
+                Ok((screened, _)) => screened,
                 Err(refusal) => {
                     return Err(self.refused(&question.who, refusal.into_report()).await);
                 }
@@ -360,6 +426,8 @@ impl Agent {
         asking: Asking<'_>,
         emit: &Emitter,
     ) -> Result<Looked, TurnError> {
+        let withheld = self.withhold_secret(text, asking).await?;
+        let text = withheld.as_ref().unwrap_or(text);
         let looked = self.guard.screen_untrusted(text, asking.boundary);
         let finding = looked.report.as_ref().map(Report::public);
         emit.step(Step::Screened {
@@ -368,8 +436,7 @@ impl Agent {
             finding,
         });
         if let Some(report) = &looked.report {
-            self.recorder
-                .note(asking.who.clone(), Outcome::Denied, report.event())
+            self.found(asking.who, Outcome::Denied, report.event())
                 .await?;
         }
         Ok(looked)
@@ -389,51 +456,9 @@ impl Agent {
             who,
             taint: Taint::Clean,
             boundary: &boundary,
+            canary: None,
         };
         self.act(call, asking, emit).await
-    }
-
-    /// Looks at every text of a client's own request to a model, and writes down what was found.
-    pub async fn screen_body(
-        &self,
-        who: &Who,
-        body: Bytes,
-        protocol: Protocol,
-    ) -> Result<ScreenedBody, TurnError> {
-        match self.guard.screen_body(body, protocol) {
-            Ok(screened) => {
-                for report in screened.reports() {
-                    self.recorder
-                        .note(who.clone(), Outcome::Ok, report.event())
-                        .await?;
-                }
-                Ok(screened)
-            }
-            Err(BodyRefusal::Finding(report)) => Err(self.refused(who, report).await),
-            Err(malformed @ BodyRefusal::Malformed { .. }) => Err(TurnError::Body(malformed)),
-        }
-    }
-
-    /// Sends a client's own request on: written down, then sent.
-    pub async fn relay(
-        &self,
-        provider: &dyn Provider,
-        call: RelayCall,
-    ) -> Result<(Relayed, Option<u64>), TurnError> {
-        let recorded = self.recorder.begin(call).await?;
-        let record = recorded.index();
-        Ok((provider.relay(recorded).await?, record))
-    }
-
-    async fn refused(&self, who: &Who, report: Report) -> TurnError {
-        match self
-            .recorder
-            .note(who.clone(), Outcome::Denied, report.event())
-            .await
-        {
-            Ok(_) => TurnError::Guarded(Box::new(report)),
-            Err(error) => error.into(),
-        }
     }
 }
 
@@ -447,6 +472,8 @@ struct Turn {
     text: String,
     usage: Usage,
     boundary: String,
+    canary: Canary,
+    named_hosts: Vec<String>,
 }
 
 impl Turn {
@@ -456,6 +483,7 @@ impl Turn {
             who: &self.question.who,
             taint: self.taint,
             boundary: &self.boundary,
+            canary: Some(&self.canary),
         }
     }
 
@@ -465,14 +493,9 @@ impl Turn {
     }
 
     /// Whatever the model made of it, the person learns what was refused and what would allow it.
-    fn footnote(&mut self, emit: &Emitter) {
+    fn footnote(&mut self, outward: &Outward, emit: &Emitter) {
         for refusal in std::mem::take(&mut self.refusals) {
-            let mut note = format!("\n\n[clawdbot] {}.", refusal.reason());
-            for remedy in refusal.remedies() {
-                note.push_str("\nTo allow it: ");
-                note.push_str(remedy);
-            }
-            self.say(&note, emit);
+            self.say(&way_out::note(outward, &refusal), emit);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::budget::Spent;
 use clawdbot_audit::NotRecorded;
-use clawdbot_guard::{BodyRefusal, Report};
+use clawdbot_guard::{BodyRefusal, Report, Stopped};
 use clawdbot_providers::ProviderError;
 use clawdbot_sessions::SessionError;
 
@@ -18,6 +18,20 @@ pub enum TurnError {
     /// The body is not a request of that API.
     #[error("{0}")]
     Body(BodyRefusal),
+    /// The answer was stopped on its way out.
+    #[error("{}", .0.public())]
+    Stopped(Box<Stopped>),
+    /// The request holds a secret of the gateway.
+    #[error(
+        "the request holds a credential or token of this gateway, so nothing was sent; take it out and, \
+         if it was sent elsewhere, replace it"
+    )]
+    Secret,
+    /// Nobody was refused what this asks to allow.
+    #[error(
+        "there is no finding {0} to allow: it was used, is older than 15 minutes, or never was"
+    )]
+    NoFinding(String),
     /// The provider failed.
     #[error("{0}")]
     Provider(#[from] ProviderError),
@@ -30,4 +44,21 @@ pub enum TurnError {
     /// There is nothing to answer.
     #[error("{0}")]
     Question(&'static str),
+}
+
+impl TurnError {
+    /// In one word, for a counter.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::NotRecorded(_) => "not_recorded",
+            Self::Guarded(_) => "guarded",
+            Self::Body(_) | Self::Question(_) => "malformed",
+            Self::Stopped(_) => "stopped",
+            Self::Secret => "secret",
+            Self::NoFinding(_) => "no_finding",
+            Self::Session(_) => "session",
+            Self::Provider(_) => "provider",
+            Self::Budget(_) => "budget",
+        }
+    }
 }

@@ -8,12 +8,20 @@
 mod act;
 mod agent;
 mod budget;
+mod counts;
 mod error;
+mod findings;
+mod kept;
+mod relay;
 mod session;
 mod step;
+mod way_out;
 
 pub use act::{Acted, Refusal};
 pub use agent::{Agent, Answer, Question, Said};
 pub use budget::{Budget, Spent};
+pub use counts::Counts;
 pub use error::TurnError;
+pub use kept::Kept;
 pub use step::{Emit, Emitter, Step};
+pub use way_out::Links;

@@ -234,6 +234,20 @@ impl Vault {
                 asked: origin.clone(),
             });
         }
+        let secret = self.unseal_row(db, &row, provider)?;
+        let noted = row.last_used;
+        if noted.is_none_or(|t| now.since(t) >= NOTED_EVERY) {
+            note_use(&db.conn, &row.id, now);
+        }
+        Ok(Some(secret))
+    }
+
+    fn unseal_row(
+        &self,
+        db: &Database,
+        row: &Sealed,
+        provider: ProviderName,
+    ) -> Result<Secret, VaultError> {
         let master = self.master(db, false)?;
         let bound = bound_to(&row.id, provider.as_str(), &row.kind, &row.origin);
         let tampered = || VaultError::Tampered(provider);
@@ -241,11 +255,26 @@ impl Vault {
         let data_key = Key::new(data_key.as_slice().try_into().map_err(|_| tampered())?);
         let secret = unseal(&data_key, &row.secret, &bound).ok_or_else(tampered)?;
         let secret = std::str::from_utf8(&secret).map_err(|_| tampered())?;
-        let noted = row.last_used;
-        if noted.is_none_or(|t| now.since(t) >= NOTED_EVERY) {
-            note_use(&db.conn, &row.id, now);
+        Ok(Secret::new(secret))
+    }
+
+    /// Every credential that can be read, for whoever must know them again: looking is no use of them.
+    pub fn every_secret(&self) -> Result<Vec<(ProviderName, Secret)>, VaultError> {
+        let listed = self.list()?;
+        let db = self.lock()?;
+        let sql = "SELECT id, kind, origin, sealed_key, sealed, last_used FROM credentials WHERE provider = ?1";
+        let mut all = Vec::new();
+        for info in listed {
+            let mut query = db.conn.prepare_cached(sql).map_err(db.failed())?;
+            let row = query
+                .query_row([info.provider.as_str()], Sealed::of)
+                .optional();
+            let row = row.map_err(db.failed())?;
+            // What cannot be read cannot leak either.
+            let secret = row.and_then(|row| self.unseal_row(&db, &row, info.provider).ok());
+            all.extend(secret.map(|secret| (info.provider, secret)));
         }
-        Ok(Some(Secret::new(secret)))
+        Ok(all)
     }
 
     /// What is stored.

@@ -24,6 +24,8 @@ pub struct Client {
     token: Secret,
     /// The certificate the gateway must show, when it speaks TLS.
     pin: Option<Pin>,
+    /// A finding that is to be overruled.
+    allowed: Option<String>,
 }
 
 /// One event of a streamed answer.
@@ -43,7 +45,15 @@ impl Client {
             port,
             token,
             pin,
+            allowed: None,
         }
+    }
+
+    /// The same, overruling a finding with each request.
+    #[must_use]
+    pub fn allowing(mut self, finding: Option<String>) -> Self {
+        self.allowed = finding;
+        self
     }
 
     async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, Failure> {
@@ -89,6 +99,10 @@ impl Client {
             .header("x-clawdbot-steps", "1");
         let request = match self.session() {
             Some(id) => request.header(SESSION, id),
+            None => request,
+        };
+        let request = match &self.allowed {
+            Some(finding) => request.header("x-clawdbot-allow-finding", finding),
             None => request,
         };
         let request = request.body(Full::new(Bytes::from(body)));
@@ -214,9 +228,9 @@ fn refused(body: &Value) -> Failure {
     let exit = match code {
         "rate_limited" | "audit_unavailable" => Exit::TryAgain,
         "invalid_token" | "scope_missing" | "prompt_injection" | "tool_denied"
-        | "origin_not_allowed" => Exit::Refused,
+        | "origin_not_allowed" | "answer_stopped" | "secret_in_request" => Exit::Refused,
         "no_provider_configured" => Exit::BadConfig,
-        "invalid_request" => Exit::BadData,
+        "invalid_request" | "finding_not_found" => Exit::BadData,
         _ => Exit::Unavailable,
     };
     Failure::new(

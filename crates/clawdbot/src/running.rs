@@ -4,6 +4,7 @@
 use crate::cli::{Exit, Failure};
 use crate::home::Home;
 use crate::wire::{self, Keepers};
+use clawdbot_agent::Kept;
 use clawdbot_audit::{AuditError, NotRecorded, Recorder};
 use clawdbot_auth::operator::{self, Plan};
 use clawdbot_auth::{TokenInfo, TokenStore, Vault};
@@ -93,6 +94,8 @@ impl Proven {
         let first = tokens.list(now).map_err(bad_store)?.is_empty();
         let operator = operator_token(home, &tokens, &recorder, environment, now).await?;
         recorder.redact(&operator);
+        let kept = Arc::new(Kept::default());
+        wire::learn(&kept, "operator token", &operator);
         let setup = if first {
             Some(make_setup(&tokens, &recorder, now).await?)
         } else {
@@ -107,6 +110,7 @@ impl Proven {
             vault: Arc::new(vault),
             sessions: Arc::new(sessions),
             sandbox: Arc::new(self.sandbox),
+            kept,
         };
         let rooms =
             wire::rooms(home, settings, &keepers).map_err(|e| Failure::new(Exit::BadConfig, e))?;

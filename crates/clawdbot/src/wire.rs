@@ -1,11 +1,11 @@
 //! Settings become rooms here, and nowhere else: past this file no code reads a setting.
 
 use crate::home::Home;
-use clawdbot_agent::{Agent, Budget};
+use clawdbot_agent::{Agent, Budget, Kept, Links};
 use clawdbot_audit::{AuditError, AuditSettings, Places, Recorder};
 use clawdbot_auth::{Authenticator, TokenStore, Vault};
 use clawdbot_config::{Bind, Cors, RateLimit, Settings};
-use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime};
+use clawdbot_domain::{Origin, ProviderName, Secret, Taint, UnixTime};
 use clawdbot_gateway::{EdgeRules, Limit, Ready, Rooms, Tls};
 use clawdbot_guard::{Guard, GuardSettings};
 use clawdbot_policy::{RuleOfTwo, SandboxRule, ToolPolicy};
@@ -30,6 +30,8 @@ pub struct Keepers {
     pub sessions: Arc<SessionStore>,
     /// The sandbox as it was proven under the present sandbox settings.
     pub sandbox: Arc<Sandbox>,
+    /// What turns know across turns.
+    pub kept: Arc<Kept>,
 }
 
 /// The rooms under these settings.
@@ -44,11 +46,14 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         Arc::new(toolbox),
         Arc::clone(&keepers.sessions),
         Budget::default(),
-    );
+    )
+    .with_kept(Arc::clone(&keepers.kept))
+    .with_links(links(settings));
+    know_secrets(keepers);
     let environment = settings.gateway.environment;
     Ok(Rooms {
         agent,
-        models: directory(settings, &keepers.vault, Some(&keepers.recorder))?,
+        models: directory(settings, &keepers.vault, Some(keepers))?,
         authenticator: Authenticator::new(Arc::clone(&keepers.tokens), environment),
         tokens: Arc::clone(&keepers.tokens),
         sessions: Arc::clone(&keepers.sessions),
@@ -98,6 +103,41 @@ pub fn guard(settings: &Settings) -> Guard {
         enabled: injection.enabled,
         strict: injection.strict_mode,
     })
+}
+
+/// Which addresses in answers are taken out. As with the Rule of Two: in strict mode once there is
+/// untrusted text at all, else once there is an attack in it.
+fn links(settings: &Settings) -> Links {
+    let injection = settings.gateway.prompt_injection;
+    let hosts = &settings.gateway.link_hosts;
+    Links {
+        allowed: (!hosts.iter().any(|host| host == "*")).then(|| hosts.clone()),
+        from: match (injection.enabled, injection.strict_mode) {
+            (true, true) => Some(Taint::Untrusted),
+            (true, false) => Some(Taint::Hostile),
+            (false, _) => None,
+        },
+    }
+}
+
+/// Makes every stored credential known to what looks at answers, also those that nobody used yet.
+fn know_secrets(keepers: &Keepers) {
+    match keepers.vault.every_secret() {
+        Ok(all) => {
+            for (provider, secret) in all {
+                learn(&keepers.kept, provider.as_str(), &secret);
+            }
+        }
+        // A locked vault hands nothing out either; what it hands out later is learned then.
+        Err(error) => tracing::warn!(%error, "stored credentials cannot be read"),
+    }
+}
+
+/// Makes a secret known to what looks at answers.
+pub fn learn(kept: &Kept, name: &str, secret: &Secret) {
+    if let Err(error) = kept.known.learn(name, secret) {
+        tracing::warn!(%error, "security: a secret is too short to be found in answers");
+    }
 }
 
 /// The audit log's settings.
@@ -202,15 +242,15 @@ fn edge_rules(settings: &Settings) -> EdgeRules {
 }
 
 /// The providers under these settings. Each credential that is handed out is made known to the
-/// recorder, if there is one, so that it can never stand in the log.
+/// recorder, if there is one, so that it can never stand in the log, and to what looks at answers.
 pub fn directory(
     settings: &Settings,
     vault: &Arc<Vault>,
-    recorder: Option<&Recorder>,
+    keepers: Option<&Keepers>,
 ) -> Result<Directory, String> {
     let credentials: Arc<dyn Credentials> = Arc::new(FromVault {
         vault: Arc::clone(vault),
-        recorder: recorder.cloned(),
+        knowers: keepers.map(|k| (k.recorder.clone(), Arc::clone(&k.kept))),
         known: Mutex::default(),
     });
     let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
@@ -236,7 +276,8 @@ pub fn directory(
 /// The vault, as providers see it: one secret, for one provider, at one origin.
 struct FromVault {
     vault: Arc<Vault>,
-    recorder: Option<Recorder>,
+    /// Who must know what is handed out: the log, and what looks at answers.
+    knowers: Option<(Recorder, Arc<Kept>)>,
     /// What was handed out last, by provider.
     known: Mutex<BTreeMap<ProviderName, Secret>>,
 }
@@ -245,8 +286,9 @@ impl FromVault {
     fn redact(&self, provider: ProviderName, secret: &Secret) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.get(&provider) != Some(secret) {
-            if let Some(recorder) = &self.recorder {
+            if let Some((recorder, kept)) = &self.knowers {
                 recorder.redact(secret);
+                learn(kept, provider.as_str(), secret);
             }
             known.insert(provider, secret.clone());
         }

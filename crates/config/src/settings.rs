@@ -42,6 +42,8 @@ pub struct Gateway {
     pub tools: ToolSettings,
     /// How text is screened.
     pub prompt_injection: PromptInjection,
+    /// `gateway.security.promptInjection.allowedLinkHosts`.
+    pub link_hosts: Vec<String>,
     /// What is written down.
     pub audit: AuditPolicy,
     /// `gateway.audit.register`: an absolute path; `None` when it is not set.
@@ -248,6 +250,7 @@ impl From<&Values> for Gateway {
                 enabled: v.guard_enabled,
                 strict_mode: v.guard_strict,
             },
+            link_hosts: v.link_hosts.clone(),
             audit: v.audit,
             audit_register: v.audit_register.clone(),
             log_level: v.log_level,

@@ -7,7 +7,7 @@ use crate::weaken::Weaker;
 use clawdbot_domain::ProviderName;
 
 /// Every key, in the order of the reference.
-pub static KEYS: [Key; 41] = [
+pub static KEYS: [Key; 42] = [
     key(
         "gateway.bind",
         Kind::Bind(|v| &mut v.bind),
@@ -103,6 +103,14 @@ pub static KEYS: [Key; 41] = [
         "Block what looks like an attack, where the lenient guard only marks it.",
     )
     .weaker(Weaker::Off),
+    key(
+        "gateway.security.promptInjection.allowedLinkHosts",
+        Kind::Reach(|v| &mut v.link_hosts),
+        "The hosts that links and images in an answer may lead to once the model has read untrusted \
+         text, besides those that the user named: an address can carry out what the model has \
+         read. Others lose their address. `*` is every host, `*.example.org` the names below one.",
+    )
+    .weaker(Weaker::Reach),
     key(
         "gateway.sandbox.enabled",
         Kind::Flag(|v| &mut v.sandbox_enabled),

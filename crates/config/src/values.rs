@@ -41,6 +41,7 @@ pub struct Values {
     pub(crate) deny_list: Vec<ToolName>,
     pub(crate) guard_enabled: bool,
     pub(crate) guard_strict: bool,
+    pub(crate) link_hosts: Vec<String>,
     pub(crate) audit: AuditPolicy,
     /// Empty when there is none.
     pub(crate) audit_register: Option<String>,
@@ -76,6 +77,7 @@ impl Default for Values {
             deny_list: Vec::new(),
             guard_enabled: true,
             guard_strict: true,
+            link_hosts: Vec::new(),
             audit: AuditPolicy {
                 enabled: true,
                 log_level: Level::Info,
@@ -169,6 +171,7 @@ impl From<&Settings> for Values {
             deny_list: g.tools.deny_list.clone(),
             guard_enabled: g.prompt_injection.enabled,
             guard_strict: g.prompt_injection.strict_mode,
+            link_hosts: g.link_hosts.clone(),
             audit: g.audit,
             audit_register: g.audit_register.clone(),
             log_level: g.log_level,

@@ -186,6 +186,8 @@ pub enum Event {
         score: f32,
         findings: Vec<String>,
         text_sha256: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
     },
     /// A setting changed.
     #[serde(rename = "security.config.changed")]

@@ -255,6 +255,20 @@ impl From<TurnError> for ApiError {
             TurnError::Body(BodyRefusal::Finding(report)) => {
                 Self::new(StatusCode::FORBIDDEN, "prompt_injection", report.public())
             }
+            TurnError::Stopped(stopped) => {
+                Self::new(StatusCode::FORBIDDEN, "answer_stopped", stopped.public())
+                    .with_log(stopped.log())
+            }
+            TurnError::Secret => Self::new(
+                StatusCode::FORBIDDEN,
+                "secret_in_request",
+                TurnError::Secret.to_string(),
+            ),
+            TurnError::NoFinding(id) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "finding_not_found",
+                TurnError::NoFinding(id).to_string(),
+            ),
             TurnError::Provider(error) => error.into(),
             TurnError::Budget(spent) => Self::new(
                 StatusCode::BAD_REQUEST,

@@ -8,7 +8,8 @@ use crate::turn_stream::{Piece, TurnStream};
 use crate::{anthropic, openai, relay, session, sse};
 use axum::body::Body;
 use clawdbot_agent::{Answer, Question, Said, TurnError};
-use clawdbot_domain::Protocol;
+use clawdbot_domain::{Protocol, Scope};
+use clawdbot_guard::Allowed;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode};
 use std::sync::Arc;
@@ -18,6 +19,12 @@ pub(crate) const AGENT: &str = "clawdbot/main";
 
 /// Asks for `clawdbot.step` events in a stream; the command line uses it to show what happens.
 const STEPS: &str = "x-clawdbot-steps";
+
+/// Names findings that are to be overruled in this request, by the ids their refusals gave.
+const ALLOW_FINDING: &str = "x-clawdbot-allow-finding";
+
+/// The most findings one request overrules.
+const MOST_ALLOWED: usize = 16;
 
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat_completions(caller: Caller, request: Request<Body>) -> Handled {
@@ -33,10 +40,10 @@ async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol)
     let query = request.uri().query().map(str::to_owned);
     let headers = request.headers().clone();
     let body = body_of(request, MODEL_BODY).await?;
-    let body = caller
-        .rooms()
-        .agent
-        .screen_body(&caller.who(), body, protocol)
+    let agent = &caller.rooms().agent;
+    let allowed = allowed(&caller, &headers)?;
+    let body = agent
+        .screen_body(&caller.who(), body, protocol, &allowed)
         .await?;
     match body.model() {
         AGENT | "clawdbot" => {
@@ -49,7 +56,7 @@ async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol)
                     let usage = asked.includes_usage();
                     let telling = openai::Telling { id, model, usage };
                     let said = asked.said()?;
-                    let turn = turn(&caller, &headers, said, asked.max_tokens()).await?;
+                    let turn = turn(&caller, &headers, said, asked.max_tokens(), allowed).await?;
                     let answer = if asked.stream {
                         streamed(turn, telling, steps).await?
                     } else {
@@ -64,7 +71,7 @@ async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol)
                         model,
                     };
                     let (said, most) = (asked.said()?, Some(asked.max_tokens()));
-                    let turn = turn(&caller, &headers, said, most).await?;
+                    let turn = turn(&caller, &headers, said, most, allowed).await?;
                     let answer = if asked.stream {
                         streamed(turn, telling, steps).await?
                     } else {
@@ -83,12 +90,31 @@ async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol)
     }
 }
 
+/// The texts that whoever asks wants sent although the guard refused them. It overrules a control, so it
+/// takes the scope that could switch the control off.
+fn allowed(caller: &Caller, headers: &HeaderMap) -> Result<Allowed, ApiError> {
+    let mut values = headers.get_all(ALLOW_FINDING).iter().peekable();
+    if values.peek().is_none() {
+        return Ok(Allowed::default());
+    }
+    if !caller.principal().scopes.has(Scope::Admin) {
+        return Err(ApiError::scope(Scope::Admin));
+    }
+    let ids = values.filter_map(|value| value.to_str().ok());
+    let ids = ids.flat_map(|value| value.split(',')).map(str::trim);
+    Ok(caller
+        .rooms()
+        .agent
+        .allow(ids.filter(|id| !id.is_empty()).take(MOST_ALLOWED))?)
+}
+
 /// An agent turn asks the default model, whatever dialect the client speaks.
 async fn turn(
     caller: &Caller,
     headers: &HeaderMap,
     said: Vec<Said>,
     max_tokens: Option<u32>,
+    allowed: Allowed,
 ) -> Result<TurnStream, ApiError> {
     let rooms = Arc::clone(caller.rooms());
     let picked = rooms.models.default_model()?;
@@ -102,6 +128,7 @@ async fn turn(
         said,
         session,
         max_tokens,
+        allowed,
     };
     Ok(TurnStream::new(rooms, question))
 }

@@ -127,6 +127,7 @@ fn responses(row: &Row, generator: &mut SchemaGenerator) -> Value {
             200,
             json!({"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}}),
         ),
+        Gives::Text => (200, json!({"text/plain": {"schema": {"type": "string"}}})),
     };
     let mut responses = Map::new();
     responses.insert(

@@ -51,6 +51,8 @@ pub(crate) enum Gives {
     Json(u16, Option<SchemaOf>),
     /// JSON, or events when the client asks for a stream.
     Stream,
+    /// Plain text.
+    Text,
 }
 
 const fn row(
@@ -98,6 +100,11 @@ impl Row {
         self
     }
 
+    const fn text(mut self) -> Self {
+        self.gives = Gives::Text;
+        self
+    }
+
     const fn also(mut self, also: &'static [(u16, &'static str)]) -> Self {
         self.also = also;
         self
@@ -127,6 +134,8 @@ pub(crate) const TABLE: &[Row] = &[
     row("POST", "/tools/invoke", TOOLS, "invokeTool", "One tool call by hand, on the road every call takes")
         .takes::<tools::Invocation>(),
     row("GET", "/status", READ, "status", "What is in force"),
+    row("GET", "/metrics", READ, "metrics", "What has happened since the start, in numbers")
+        .text(),
     row("GET", "/openapi.json", READ, "openapi", "This description"),
     row("GET", "/tokens", ADMIN, "listTokens", "Every token, newest first; never a secret")
         .gives::<tokens::Tokens>(200),
@@ -173,6 +182,7 @@ pub(crate) fn routes() -> Routes {
     .guarded("GET", "/v1/models", Scope::Read, models::models)
     .guarded("POST", "/tools/invoke", Scope::Tools, tools::invoke)
     .guarded("GET", "/status", Scope::Read, state::status)
+    .guarded("GET", "/metrics", Scope::Read, state::metrics)
     .guarded("GET", "/openapi.json", Scope::Read, openapi::openapi)
     .guarded("GET", "/tokens", Scope::Admin, tokens::list)
     .guarded("POST", "/tokens", Scope::Admin, tokens::create)

@@ -163,6 +163,7 @@ fn write_down(
         .as_ref()
         .filter(|_| matches!(status, 401 | 403 | 413 | 421 | 429));
     if let Some(ForTheLog { code, why }) = refusal {
+        context.rooms.agent.kept().counts.refused(status, code);
         let (who, reason) = (context.who(), why.clone());
         let refused = Refused {
             who,

@@ -4,7 +4,7 @@ use crate::body::json;
 use crate::caller::{Caller, Context};
 use crate::routes::Handled;
 use axum::body::Body;
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -59,4 +59,13 @@ pub(crate) async fn status(caller: Caller, _: Request<Body>) -> Handled {
             "settings": Value::Object(posture.collect()),
         }),
     ))
+}
+
+/// `GET /metrics`: what has happened since the gateway started, in the text format of Prometheus.
+pub(crate) async fn metrics(caller: Caller, _: Request<Body>) -> Handled {
+    let text = caller.rooms().agent.kept().counts.render();
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
 }

@@ -3,7 +3,7 @@
 use crate::body::{self, BodyRefusal};
 use crate::detect::{self, Detection};
 use crate::model::{self, THRESHOLDS, Weighed};
-use crate::report::{Action, Report};
+use crate::report::{Action, Allowed, Report};
 use crate::screened::{Screened, ScreenedBody};
 use crate::spotlight::spotlight;
 use bytes::Bytes;
@@ -100,6 +100,26 @@ impl Guard {
         }
     }
 
+    /// The same, and what a person allowed goes on with the report of what was found.
+    pub fn screen_allowing(
+        &self,
+        text: &str,
+        channel: Channel,
+        allowed: &Allowed,
+    ) -> Result<(Screened, Option<Report>), Refusal> {
+        let refusal = match self.screen(text, channel) {
+            Ok(screened) => return Ok((screened, None)),
+            Err(refusal) => refusal,
+        };
+        match refusal.into_report().allowed_by(allowed) {
+            Ok(report) => {
+                let screened = Screened::new(text.to_owned(), channel.provenance());
+                Ok((screened, Some(report)))
+            }
+            Err(report) => Err(Refusal { report }),
+        }
+    }
+
     /// Makes untrusted text fit to be shown to a model. It never fails: where there is a finding,
     /// the part (or in strict mode the whole) is replaced by a notice. In strict mode a mere
     /// suspicion goes on, noted, and what follows needs a person.
@@ -147,7 +167,17 @@ impl Guard {
         bytes: Bytes,
         protocol: Protocol,
     ) -> Result<ScreenedBody, BodyRefusal> {
-        body::screen(*self, bytes, protocol)
+        self.screen_body_allowing(bytes, protocol, &Allowed::default())
+    }
+
+    /// The same, and what a person allowed goes on, reported.
+    pub fn screen_body_allowing(
+        &self,
+        bytes: Bytes,
+        protocol: Protocol,
+        allowed: &Allowed,
+    ) -> Result<ScreenedBody, BodyRefusal> {
+        body::screen(*self, bytes, protocol, allowed)
     }
 
     /// What the detector makes of a text, whatever the settings say: for people who want to try it.
@@ -189,6 +219,11 @@ impl Guard {
         } else {
             tool.block
         }
+    }
+
+    /// True in strict mode, when it looks at all.
+    pub const fn is_strict(&self) -> bool {
+        self.settings.enabled && self.settings.strict
     }
 
     pub(crate) fn strict(self) -> bool {

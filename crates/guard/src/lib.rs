@@ -30,7 +30,8 @@ pub use model::Weighed;
 #[doc(hidden)]
 pub use model::lab;
 pub use outward::{
-    Holdback, Leak, Neutral, Outward, Released, SecretError, Secrets, Stopped, neutralise,
+    Holdback, Known, Leak, Neutral, Outward, Released, SecretError, Secrets, Stopped, hosts_in,
+    neutralise, neutralised,
 };
-pub use report::{Action, Finding, Report};
+pub use report::{Action, Allowed, Finding, Report};
 pub use screened::{Screened, ScreenedBody};

@@ -23,6 +23,24 @@ pub enum Action {
     Redacted,
     /// It went on, and was written down.
     Noted,
+    /// It went on, because a person who may do so said that it should.
+    Allowed,
+}
+
+/// Texts that a person looked at and wants sent although there is a finding: each by its hash, so that
+/// not one letter of it may change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allowed(Vec<String>);
+
+impl Allowed {
+    /// The texts with these hashes.
+    pub fn new(sha256: impl IntoIterator<Item = String>) -> Self {
+        Self(sha256.into_iter().collect())
+    }
+
+    fn holds(&self, sha256: &str) -> bool {
+        self.0.iter().any(|one| one == sha256)
+    }
 }
 
 impl Action {
@@ -33,6 +51,7 @@ impl Action {
             Self::Withheld => "withheld",
             Self::Redacted => "redacted",
             Self::Noted => "noted",
+            Self::Allowed => "allowed",
         }
     }
 }
@@ -82,6 +101,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What was done.
     pub action: Action,
+    /// By which a person may ask to send the text all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     text_sha256: String,
 }
 
@@ -93,8 +115,23 @@ impl Report {
             score: detection.score,
             findings: found.map(|m| Finding::new(m, text)).collect(),
             action,
+            id: None,
             text_sha256: sha256_hex(text.as_bytes()),
         }
+    }
+
+    /// The hash of the text.
+    pub fn text_sha256(&self) -> &str {
+        &self.text_sha256
+    }
+
+    /// The same as allowed, when the text is.
+    pub(crate) fn allowed_by(mut self, allowed: &Allowed) -> Result<Self, Self> {
+        if !allowed.holds(&self.text_sha256) {
+            return Err(self);
+        }
+        self.action = Action::Allowed;
+        Ok(self)
     }
 
     /// As it is written in the log: rules and hash, never the text.
@@ -109,6 +146,7 @@ impl Report {
             score: self.score,
             findings: self.findings.iter().map(name).collect(),
             text_sha256: self.text_sha256.clone(),
+            id: self.id.clone(),
         }
     }
 
@@ -124,16 +162,20 @@ impl Report {
         };
         let part = self.findings.first().map_or("", |f| f.excerpt.as_str());
         let then = match self.action {
-            Action::Refused => {
-                "so nothing was sent to the model. Say it in other words, or ask the operator to \
-                 review this finding in the audit log"
-            }
+            Action::Refused => "so nothing was sent to the model. Say it in other words",
             Action::Withheld => "so the model was not shown it",
             Action::Redacted => "so the model was not shown that part",
             Action::Noted => "which was let through and written down",
+            Action::Allowed => "and an operator let it through",
         };
+        let anyway = self.id.as_ref().map_or_else(String::new, |id| {
+            format!(
+                ". Finding {id}: whoever holds the scope admin can send this very text once, with \
+                 `clawdbot chat --allow-finding {id}` or the header x-clawdbot-allow-finding: {id}"
+            )
+        });
         format!(
-            "{what} contains what reads like instructions to take over the assistant (\"{part}\"), {then}"
+            "{what} contains what reads like instructions to take over the assistant (\"{part}\"), {then}{anyway}"
         )
     }
 }
@@ -189,6 +231,7 @@ mod tests {
                 excerpt: "the text".to_owned(),
             }],
             action: Action::Withheld,
+            id: Some("f-1".to_owned()),
             text_sha256: "00ff".to_owned(),
         };
         assert_eq!(
@@ -199,6 +242,7 @@ mod tests {
                 score: 0.9,
                 findings: vec!["override/base64".to_owned()],
                 text_sha256: "00ff".to_owned(),
+                id: Some("f-1".to_owned()),
             }
         );
         assert!(report.public().contains("the text"));

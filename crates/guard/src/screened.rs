@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use bytes::Bytes;
-use clawdbot_domain::Provenance;
+use clawdbot_domain::{Provenance, Taint};
 use std::ops::Range;
 
 /// Text the guard has looked at and let through, with its provenance.
@@ -38,6 +38,10 @@ pub struct ScreenedBody {
     pub(crate) model: String,
     pub(crate) stream: bool,
     pub(crate) reports: Vec<Report>,
+    /// Results of tools stand in it.
+    pub(crate) untrusted: bool,
+    /// Hosts of addresses that people wrote; looked for only when results of tools stand in it.
+    pub(crate) named_hosts: Vec<String>,
 }
 
 impl ScreenedBody {
@@ -56,7 +60,22 @@ impl ScreenedBody {
         self.stream
     }
 
-    /// What was found in the results of tools and let through, because strict mode is off.
+    /// What whoever reads it has taken in.
+    pub fn taint(&self) -> Taint {
+        match (self.untrusted, self.reports.is_empty()) {
+            (false, _) => Taint::Clean,
+            (true, true) => Taint::Untrusted,
+            (true, false) => Taint::Hostile,
+        }
+    }
+
+    /// The hosts of links that people wrote, when there is untrusted text as well.
+    pub fn named_hosts(&self) -> &[String] {
+        &self.named_hosts
+    }
+
+    /// What was found and let through: in the results of tools, because strict mode is off, or
+    /// because a person allowed it.
     pub fn reports(&self) -> &[Report] {
         &self.reports
     }
@@ -85,6 +104,8 @@ impl ScreenedBody {
             model: model.to_owned(),
             stream: self.stream,
             reports: self.reports.clone(),
+            untrusted: self.untrusted,
+            named_hosts: self.named_hosts.clone(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod directory;
 mod ending;
 mod listening;
 mod openai;
+mod outbound;
 mod reader;
 mod relaying;
 mod remote;
@@ -26,6 +27,7 @@ pub use call::{Message, ModelCall, RelayCall};
 pub use connect::{BadBaseUrl, Credentials, ProviderSettings, Timeouts, connect};
 pub use demo::demo;
 pub use directory::{Directory, NoProvider, Picked};
+pub use outbound::{Note, Unseen, Watch};
 pub use reply::{
     Finish, Models, ProposedCall, ProviderError, RelayBody, Relayed, Reply, ReplyEvent, ReplyStream,
 };

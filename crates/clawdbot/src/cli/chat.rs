@@ -25,13 +25,20 @@ pub struct ChatArgs {
     /// Show each step of a turn: screened, permitted or refused, recorded, sandboxed
     #[arg(long, short)]
     verbose: bool,
+
+    /// Send this message although the guard refused it: the id from the refusal, once
+    #[arg(long, value_name = "ID", requires = "message")]
+    allow_finding: Option<String>,
 }
 
 pub fn run(args: &ChatArgs, home: &Home) -> CliResult {
     let client = client(home, args.port)?;
     runtime()?.block_on(async {
         match &args.message {
-            Some(message) => ask(&client, &mut Vec::new(), message, args.verbose).await,
+            Some(message) => {
+                let client = client.allowing(args.allow_finding.clone());
+                ask(&client, &mut Vec::new(), message, args.verbose).await
+            }
             None => talk(&client).await,
         }
     })

@@ -26,6 +26,10 @@ pub(crate) fn others() -> Vec<(&'static str, Value)> {
         ("gateway.security.rateLimit.windowMs", json!(1000)),
         ("gateway.security.promptInjection.enabled", json!(false)),
         ("gateway.security.promptInjection.strictMode", json!(false)),
+        (
+            "gateway.security.promptInjection.allowedLinkHosts",
+            json!(["*.example.org"]),
+        ),
         ("gateway.sandbox.enabled", json!(false)),
         ("gateway.sandbox.mode", json!("moderate")),
         (

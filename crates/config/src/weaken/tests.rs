@@ -77,6 +77,11 @@ fn one_way() -> Vec<(&'static str, Value, Value)> {
             json!(true),
             json!(false),
         ),
+        (
+            "gateway.security.promptInjection.allowedLinkHosts",
+            json!([]),
+            json!(["docs.example.org"]),
+        ),
         ("gateway.sandbox.enabled", json!(true), json!(false)),
         ("gateway.sandbox.mode", json!("strict"), json!("moderate")),
         (

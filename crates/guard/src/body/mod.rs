@@ -7,7 +7,8 @@ pub use refusal::BodyRefusal;
 
 use crate::detect;
 use crate::guard::Guard;
-use crate::report::{Action, Report};
+use crate::outward::hosts_in;
+use crate::report::{Action, Allowed, Report};
 use crate::screened::ScreenedBody;
 use bytes::Bytes;
 use clawdbot_domain::{Channel, Protocol};
@@ -20,6 +21,7 @@ pub(crate) fn screen(
     guard: Guard,
     bytes: Bytes,
     _protocol: Protocol,
+    allowed: &Allowed,
 ) -> Result<ScreenedBody, BodyRefusal> {
     let text = std::str::from_utf8(&bytes).map_err(|e| BodyRefusal::not_utf8(&bytes, e))?;
     let Walked {
@@ -28,30 +30,38 @@ pub(crate) fn screen(
         model_at,
         stream,
     } = walk::walk(text)?;
-    let reports = judge(guard, &texts)?;
+    let reports = judge(guard, &texts, allowed)?;
+    let untrusted = texts.iter().any(|text| text.channel == Channel::Tool);
+    let mut named_hosts = Vec::new();
+    if untrusted {
+        let people = texts.iter().filter(|text| text.channel == Channel::User);
+        named_hosts.extend(people.flat_map(|text| hosts_in(&text.words)));
+    }
     Ok(ScreenedBody {
         bytes,
         model_at,
         model,
         stream,
         reports,
+        untrusted,
+        named_hosts,
     })
 }
 
 /// Every text by itself, then the texts of one message together, because that is how a model reads
 /// them: an attack may be cut in two between parts.
-fn judge(guard: Guard, texts: &[Text<'_>]) -> Result<Vec<Report>, BodyRefusal> {
+fn judge(guard: Guard, texts: &[Text<'_>], allowed: &Allowed) -> Result<Vec<Report>, BodyRefusal> {
     let mut reports = Vec::new();
     for group in texts.chunk_by(|a, b| a.message == b.message && a.channel == b.channel) {
         for text in group {
-            one(guard, text.channel, &text.words, &mut reports)?;
+            one(guard, text.channel, &text.words, allowed, &mut reports)?;
         }
         // A word cannot be cut between parts, so parts without a single suspicious word have none
         // together either.
         let channel = group.first().map_or(Channel::User, |t| t.channel);
         if group.len() > 1 && group.iter().any(|t| detect::is_suspicious(&t.words)) {
             let parts: Vec<_> = group.iter().map(|t| t.words.as_ref()).collect();
-            one(guard, channel, &parts.join("\n"), &mut reports)?;
+            one(guard, channel, &parts.join("\n"), allowed, &mut reports)?;
         }
     }
     Ok(reports)
@@ -61,6 +71,7 @@ fn one(
     guard: Guard,
     channel: Channel,
     text: &str,
+    allowed: &Allowed,
     reports: &mut Vec<Report>,
 ) -> Result<(), BodyRefusal> {
     let Some(detection) = guard.find(text, channel) else {
@@ -77,7 +88,9 @@ fn one(
         | Channel::Tool
         | Channel::ToolDescription => {
             let report = Report::new(channel, Action::Refused, text, &detection);
-            Err(BodyRefusal::Finding(report))
+            let report = report.allowed_by(allowed).map_err(BodyRefusal::Finding)?;
+            reports.push(report);
+            Ok(())
         }
     }
 }

@@ -88,8 +88,17 @@ impl Stopped {
                 score: 1.0,
                 findings: vec![leak.rule()],
                 text_sha256: text_sha256.clone(),
+                id: None,
             },
             Self::Finding(report) => report.event(),
+        }
+    }
+
+    /// For the log: what was found.
+    pub fn log(&self) -> String {
+        match self {
+            Self::Leak { leak, .. } => format!("the answer was stopped: {}", leak.rule()),
+            Self::Finding(report) => format!("the answer was stopped: {}", report.public()),
         }
     }
 
@@ -123,8 +132,8 @@ pub struct Released {
 /// Chunks go in, text that was looked at comes out. Of a secret in one layer of encoding no more than
 /// three letters are let go, whatever stands between them. After a stop nothing comes out any more.
 #[derive(Debug, Clone)]
-pub struct Holdback<'o> {
-    outward: &'o Outward,
+pub struct Holdback {
+    outward: Arc<Outward>,
     walks: Vec<Walk>,
     /// Where the last letters stand, a place a byte, from the beginning of the answer.
     letters: VecDeque<usize>,
@@ -140,15 +149,15 @@ pub struct Holdback<'o> {
     stopped: Option<Stopped>,
 }
 
-impl<'o> Holdback<'o> {
+impl Holdback {
     /// For one answer.
-    pub fn new(outward: &'o Outward) -> Self {
+    pub fn new(outward: Arc<Outward>) -> Self {
         let longest = outward.secrets.iter().map(|secrets| secrets.longest());
         Self {
-            outward,
-            walks: outward.secrets.iter().map(|s| Walk::new(s)).collect(),
-            letters: VecDeque::new(),
             most_letters: longest.max().unwrap_or(0),
+            walks: outward.secrets.iter().map(|s| Walk::new(s)).collect(),
+            outward,
+            letters: VecDeque::new(),
             held: String::new(),
             gone: 0,
             word: 0,

@@ -4,6 +4,8 @@
 //! in its path or query. Addresses are found by form, not by markup: whatever draws them, Markdown
 //! or HTML, needs them whole.
 
+use clawdbot_domain::{Channel, Event, sha256_hex};
+
 /// An answer whose unlisted addresses were taken out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Neutral {
@@ -13,11 +15,14 @@ pub struct Neutral {
     pub removed: Vec<String>,
 }
 
+/// The most hosts that one record names.
+const MOST_NAMED: usize = 16;
+
 /// The longest host name that is shown in a notice, in characters.
 const SHOWN_HOST: usize = 80;
 
 /// Takes the address out of every link and image to a host that is not listed. An entry is a host
-/// name (`example.org`), or with a dot before it (`.example.org`) all below it as well.
+/// name (`example.org`), or all names below one (`*.example.org`).
 pub fn neutralise(text: &str, allowed: &[String]) -> Neutral {
     let mut out = String::with_capacity(text.len());
     let mut removed = Vec::new();
@@ -44,6 +49,33 @@ pub fn neutralise(text: &str, allowed: &[String]) -> Neutral {
     }
     out.push_str(text.get(from..).unwrap_or_default());
     Neutral { text: out, removed }
+}
+
+/// Addresses that were taken out of a text, as it is written in the log.
+pub fn neutralised(hosts: &[String], text: &str) -> Event {
+    let named = hosts.iter().take(MOST_NAMED);
+    Event::GuardFinding {
+        channel: Channel::Model,
+        action: "neutralised".to_owned(),
+        score: 1.0,
+        findings: named.map(|host| format!("outward.link/{host}")).collect(),
+        text_sha256: sha256_hex(text.as_bytes()),
+        id: None,
+    }
+}
+
+/// The hosts of all links and images in a text.
+pub fn hosts_in(text: &str) -> Vec<String> {
+    let mut hosts = Vec::new();
+    let mut from = 0;
+    while let Some(found) = next_address(text, from) {
+        let host = host(text.get(found.host..found.end).unwrap_or_default());
+        if !host.is_empty() && !hosts.contains(&host) {
+            hosts.push(host);
+        }
+        from = found.end;
+    }
+    hosts
 }
 
 /// Where an address begins that reaches to the end of a text, and may go on.
@@ -161,8 +193,8 @@ fn host(authority_and_path: &str) -> String {
 fn is_allowed(host: &str, allowed: &[String]) -> bool {
     allowed.iter().any(|entry| {
         let entry = entry.to_ascii_lowercase();
-        match entry.strip_prefix('.') {
-            Some(name) => host == name || host.ends_with(&entry),
+        match entry.strip_prefix('*') {
+            Some(below) => host.len() > below.len() && host.ends_with(below),
             None => host == entry,
         }
     })
@@ -174,7 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn allowed() -> Vec<String> {
-        vec!["good.example".to_owned(), ".docs.example".to_owned()]
+        vec!["good.example".to_owned(), "*.docs.example".to_owned()]
     }
 
     #[test]
@@ -198,6 +230,8 @@ mod tests {
             "https:////evil.example/p?d=secret",
             "https://good.example.evil.example/p?d=secret",
             "https://notgood.example/p?d=secret",
+            "https://docs.example/p?d=secret",
+            "https://evildocs.example/p?d=secret",
         ] {
             let neutral = neutralise(text, &allowed());
             assert!(
@@ -218,7 +252,7 @@ mod tests {
     fn listed_hosts_and_what_is_no_address_stay_as_they_are() {
         for text in [
             "see https://good.example/a?b=c#d.",
-            "[manual](https://www.docs.example/en) and https://docs.example",
+            "[manual](https://www.docs.example/en) and https://a.docs.example",
             "// a comment.rs\nlet x = a // b;",
             "1 / 2 // 3",
             "C:\\Users\\me and \\\\server",

@@ -4,9 +4,11 @@
 //! that nobody listed lose their address; a streamed answer is held back just long enough for both.
 
 mod holdback;
+mod known;
 mod links;
 mod secrets;
 
 pub use holdback::{Holdback, Outward, Released, Stopped};
-pub use links::{Neutral, neutralise};
+pub use known::Known;
+pub use links::{Neutral, hosts_in, neutralise, neutralised};
 pub use secrets::{Leak, SecretError, Secrets};

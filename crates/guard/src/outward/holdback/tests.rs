@@ -5,17 +5,17 @@ use proptest::prelude::*;
 const SECRET: &str = "sk-test-9fQ2x7Lk0ZtW";
 const PROSE: &str = "The committee met on Tuesday and talked about the bridge over the river. ";
 
-fn outward() -> Outward {
-    Outward {
+fn outward() -> Arc<Outward> {
+    Arc::new(Outward {
         secrets: vec![Arc::new(Secrets::new([("provider", SECRET)]).unwrap())],
         hosts: Some(vec!["good.example".to_owned()]),
         guard: Some(Guard::default()),
-    }
+    })
 }
 
 /// What a reader got, and whether the answer was stopped.
-fn stream(outward: &Outward, text: &str, size: usize) -> (String, bool) {
-    let mut holdback = Holdback::new(outward);
+fn stream(outward: &Arc<Outward>, text: &str, size: usize) -> (String, bool) {
+    let mut holdback = Holdback::new(Arc::clone(outward));
     let mut got = String::new();
     let mut of = 0;
     let chars: Vec<char> = text.chars().collect();
@@ -129,13 +129,13 @@ fn prose_passes_word_by_word() {
         &["The", " committee", " met", " on", " Tuesday"][..],
         &["委員会は", "火曜日に", "会いました"],
     ] {
-        let mut holdback = Holdback::new(&outward);
+        let mut holdback = Holdback::new(Arc::clone(&outward));
         for word in words {
             assert_eq!(holdback.push(word).unwrap().text, *word);
         }
     }
     // What may become an address waits for its end, and no longer.
-    let mut holdback = Holdback::new(&outward);
+    let mut holdback = Holdback::new(Arc::clone(&outward));
     assert_eq!(holdback.push("see https://good").unwrap().text, "see ");
     assert_eq!(holdback.push(".example/x").unwrap().text, "");
     assert_eq!(
@@ -147,7 +147,7 @@ fn prose_passes_word_by_word() {
 #[test]
 fn after_a_stop_nothing_comes_out() {
     let outward = outward();
-    let mut holdback = Holdback::new(&outward);
+    let mut holdback = Holdback::new(Arc::clone(&outward));
     assert!(holdback.push(SECRET).is_err());
     assert!(holdback.push(&PROSE.repeat(99)).is_err());
     assert!(holdback.finish().is_err());
@@ -161,7 +161,7 @@ fn what_is_held_is_bounded_for_an_answer_that_is_one_word() {
         "https://evil.example/".repeat(20),
         "s ".repeat(200),
     ] {
-        let mut holdback = Holdback::new(&outward);
+        let mut holdback = Holdback::new(Arc::clone(&outward));
         for _ in 0..200 {
             let _ = holdback.push(&piece);
             assert!(holdback.held.len() <= MOST_HELD);
@@ -173,7 +173,9 @@ fn what_is_held_is_bounded_for_an_answer_that_is_one_word() {
 #[test]
 fn a_stop_is_told_without_the_secret() {
     let outward = outward();
-    let stopped = Holdback::new(&outward).push(SECRET).unwrap_err();
+    let stopped = Holdback::new(Arc::clone(&outward))
+        .push(SECRET)
+        .unwrap_err();
     let event = format!("{:?}", stopped.event());
     assert!(event.contains("outward.provider/plain"), "{event}");
     assert!(!event.contains("9fQ2x7") && !stopped.public().contains("9fQ2x7"));

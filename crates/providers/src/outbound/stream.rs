@@ -1,0 +1,370 @@
+//! A relayed stream: each event goes on as it came, as soon as its words may.
+//!
+//! Words go through a hold-back, arguments of a call wait until the call is whole, and an event waits
+//! for those before it. Where an address was taken out the event is written anew; every other one is
+//! the provider's own bytes.
+
+use super::Watch;
+use super::parts::{Key, Kind, Piece, Told, told};
+use super::segments::Segments;
+use crate::{ProviderError, RelayBody};
+use bytes::{Bytes, BytesMut};
+use clawdbot_domain::Protocol;
+use clawdbot_guard::{Holdback, Released, Stopped, neutralised};
+use http_body::{Body, Frame};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// The longest event, and the most that waits for a call to be whole. What is longer does not go out.
+const MOST: usize = 8 << 20;
+
+/// An event without words that is no longer than this holds ids and counts: nothing encoded fits.
+const BRIEF: usize = 256;
+
+/// The most parts one answer may have: choices, blocks and calls.
+const MOST_PARTS: usize = 512;
+
+/// An event that waits.
+struct Waiting {
+    raw: Bytes,
+    /// Its pieces: which part, where in that part, where in the event.
+    pieces: Vec<(usize, usize, Piece)>,
+}
+
+/// One part of the answer.
+struct Part {
+    key: Key,
+    /// The hold-back of words; none once the part has ended.
+    words: Option<Holdback>,
+    /// The arguments of a call so far.
+    call: String,
+    came: usize,
+    may_go: Segments,
+}
+
+/// The body of a relayed stream.
+pub(super) struct Watching {
+    watch: Watch,
+    body: Option<RelayBody>,
+    /// What came and is not a whole event yet; its first bytes hold no end of one.
+    open: BytesMut,
+    sought: usize,
+    queue: VecDeque<Waiting>,
+    waiting: usize,
+    parts: Vec<Part>,
+    out: BytesMut,
+}
+
+impl Watching {
+    pub(super) fn new(watch: Watch, body: RelayBody) -> Self {
+        Self {
+            watch,
+            body: Some(body),
+            open: BytesMut::new(),
+            sought: 0,
+            queue: VecDeque::new(),
+            waiting: 0,
+            parts: Vec::new(),
+            out: BytesMut::new(),
+        }
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
+        self.open.extend_from_slice(bytes);
+        while let Some(end) = self.event_end() {
+            let raw = self.open.split_to(end).freeze();
+            self.sought = 0;
+            self.event(raw)?;
+        }
+        if self.open.len() + self.waiting > MOST {
+            return Err(too_long());
+        }
+        self.let_go();
+        Ok(())
+    }
+
+    /// Where the first whole event ends: after an empty line.
+    fn event_end(&mut self) -> Option<usize> {
+        let mut from = self.sought;
+        while let Some(at) = memchr::memchr(b'\n', self.open.get(from..)?) {
+            let line = from + at;
+            match self.open.get(line + 1..)? {
+                [b'\n', ..] => return Some(line + 2),
+                [b'\r', b'\n', ..] => return Some(line + 3),
+                [] | [b'\r'] => {
+                    self.sought = line;
+                    return None;
+                }
+                _ => from = line + 1,
+            }
+        }
+        self.sought = self.open.len();
+        None
+    }
+
+    fn event(&mut self, raw: Bytes) -> Result<(), Stopped> {
+        let text = String::from_utf8_lossy(&raw);
+        // Whatever an event is, a secret that stands in it goes no further.
+        if let Some(leak) = self.watch.outward.find_plain(&text) {
+            return Err(Stopped::leak(leak, &text));
+        }
+        let data = data_of(&text);
+        let value: Option<Value> = serde_json::from_str(&data).ok();
+        let Told {
+            pieces,
+            ended,
+            idle,
+        } = match &value {
+            Some(value) => told(self.watch.protocol, value),
+            None => Told {
+                idle: data.is_empty(),
+                ..Told::default()
+            },
+        };
+        if idle {
+            // It says nothing, so it need not wait: a reader shall know that the stream lives.
+            self.let_go();
+            self.out.extend_from_slice(&raw);
+            return Ok(());
+        }
+        if pieces.is_empty() && raw.len() > BRIEF {
+            // Whatever it carries, it is not told piece by piece.
+            if let Some(leak) = self.watch.outward.find(&data) {
+                return Err(Stopped::leak(leak, &data));
+            }
+        }
+        let mut waiting = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let nth = self.part(piece.key, piece.kind)?;
+            let Some(part) = self.parts.get_mut(nth) else {
+                continue;
+            };
+            let start = part.came;
+            part.came += piece.text.len();
+            match (&mut part.words, piece.kind) {
+                (Some(words), Kind::Text) => {
+                    let released = words.push(&piece.text)?;
+                    part.take(released, &self.watch);
+                }
+                (None, Kind::Text) => {
+                    // It goes on after its end; nobody has reason to, so nobody is served.
+                    return Err(too_long());
+                }
+                (_, Kind::Call) => part.call.push_str(&piece.text),
+            }
+            waiting.push((nth, start, piece));
+        }
+        self.waiting += raw.len();
+        self.queue.push_back(Waiting {
+            raw,
+            pieces: waiting,
+        });
+        if data == "[DONE]" {
+            self.end(|_| true)
+        } else if ended.is_empty() {
+            Ok(())
+        } else {
+            self.end(|key| ended.contains(&key.0))
+        }
+    }
+
+    fn part(&mut self, key: Key, kind: Kind) -> Result<usize, Stopped> {
+        if let Some(nth) = self.parts.iter().position(|part| part.key == key) {
+            return Ok(nth);
+        }
+        if self.parts.len() >= MOST_PARTS {
+            return Err(too_long());
+        }
+        let outward = Arc::clone(&self.watch.outward);
+        self.parts.push(Part {
+            key,
+            words: (kind == Kind::Text).then(|| Holdback::new(outward)),
+            call: String::new(),
+            came: 0,
+            may_go: Segments::default(),
+        });
+        Ok(self.parts.len() - 1)
+    }
+
+    /// These parts are whole.
+    fn end(&mut self, which: impl Fn(&Key) -> bool) -> Result<(), Stopped> {
+        for part in self.parts.iter_mut().filter(|part| which(&part.key)) {
+            if let Some(words) = part.words.take() {
+                let released = words.finish()?;
+                part.take(released, &self.watch);
+            }
+            let call = std::mem::take(&mut part.call);
+            if call.is_empty() {
+                continue;
+            }
+            if let Some(leak) = self.watch.outward.find(&call) {
+                return Err(Stopped::leak(leak, &call));
+            }
+            part.may_go.release(call.len(), None);
+        }
+        Ok(())
+    }
+
+    /// Moves what need not wait any more.
+    fn let_go(&mut self) {
+        while let Some(first) = self.queue.front() {
+            let may = |(nth, start, piece): &(usize, usize, Piece)| {
+                let part = self.parts.get(*nth);
+                part.is_some_and(|part| part.may_go.reaches(start + piece.text.len()))
+            };
+            if !first.pieces.iter().all(may) {
+                return;
+            }
+            let Some(Waiting { raw, pieces }) = self.queue.pop_front() else {
+                return;
+            };
+            self.waiting = self.waiting.saturating_sub(raw.len());
+            let mut edits = Vec::new();
+            for (nth, start, piece) in pieces {
+                let part = self.parts.get_mut(nth);
+                let now = part.and_then(|part| part.may_go.take(start, &piece.text));
+                edits.extend(now.map(|now| (piece.at, now)));
+            }
+            if edits.is_empty() {
+                self.out.extend_from_slice(&raw);
+            } else {
+                self.out.extend_from_slice(&rewritten(&raw, edits));
+            }
+        }
+    }
+
+    /// The provider has said all.
+    fn over(&mut self) -> Result<(), Stopped> {
+        self.body = None;
+        let rest = self.open.split().freeze();
+        if !rest.is_empty() {
+            self.event(rest)?;
+        }
+        self.end(|_| true)?;
+        self.let_go();
+        Ok(())
+    }
+
+    /// Nothing of what waits goes out; the reader is told why in its own dialect.
+    fn stop(&mut self, stopped: &Stopped) -> Bytes {
+        self.body = None;
+        self.queue.clear();
+        self.open.clear();
+        (self.watch.note)(stopped.event());
+        let mut last = self.out.split();
+        last.extend_from_slice(error(self.watch.protocol, stopped.public()).as_bytes());
+        last.freeze()
+    }
+}
+
+impl Part {
+    fn take(&mut self, released: Released, watch: &Watch) {
+        let Released { text, of, removed } = released;
+        if removed.is_empty() {
+            return self.may_go.release(of, None);
+        }
+        (watch.note)(neutralised(&removed, &text));
+        self.may_go.release(of, Some(text));
+    }
+}
+
+/// What an event carries, its `data:` lines joined.
+fn data_of(event: &str) -> String {
+    let lines = event.lines().filter_map(|line| line.strip_prefix("data:"));
+    let lines: Vec<_> = lines
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
+    lines.join("\n")
+}
+
+/// An event with other words: all lines but its data as they were.
+fn rewritten(raw: &Bytes, edits: Vec<(String, String)>) -> Bytes {
+    let text = String::from_utf8_lossy(raw);
+    let mut value: Value = serde_json::from_str(&data_of(&text)).unwrap_or(Value::Null);
+    for (at, now) in edits {
+        if let Some(place) = value.pointer_mut(&at) {
+            *place = Value::String(now);
+        }
+    }
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if !line.starts_with("data:") {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out.push_str("data: ");
+    out.push_str(&value.to_string());
+    out.push_str("\n\n");
+    out.into()
+}
+
+fn error(protocol: Protocol, why: &str) -> String {
+    match protocol {
+        Protocol::OpenAi => {
+            let error = json!({"error": {
+                "message": why, "type": "permission_error", "param": null, "code": "answer_stopped",
+            }});
+            format!("data: {error}\n\n")
+        }
+        Protocol::Anthropic => {
+            let error =
+                json!({"type": "error", "error": {"type": "permission_error", "message": why}});
+            format!("event: error\ndata: {error}\n\n")
+        }
+    }
+}
+
+/// What cannot be looked at as a whole does not go out.
+fn too_long() -> Stopped {
+    let leak = clawdbot_guard::Leak {
+        name: "unseen".to_owned(),
+        through: "oversized",
+    };
+    Stopped::leak(leak, "")
+}
+
+impl Body for Watching {
+    type Data = Bytes;
+    type Error = ProviderError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProviderError>>> {
+        let this = &mut *self;
+        loop {
+            if !this.out.is_empty() {
+                let ready = this.out.split().freeze();
+                return Poll::Ready(Some(Ok(Frame::data(ready))));
+            }
+            let Some(body) = this.body.as_mut() else {
+                return Poll::Ready(None);
+            };
+            let looked = match body.as_mut().poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => this.take_in(&data),
+                    Err(_) => Ok(()),
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    // What waits was not looked at to its end.
+                    this.body = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => this.over(),
+            };
+            if let Err(stopped) = looked {
+                let last = this.stop(&stopped);
+                return Poll::Ready(Some(Ok(Frame::data(last))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_none() && self.out.is_empty()
+    }
+}
