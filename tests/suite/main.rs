@@ -20,6 +20,7 @@ mod cut;
 mod durable;
 mod edge;
 mod guard_eval;
+mod guard_out;
 mod http;
 mod kit;
 mod netns;
