@@ -21,6 +21,7 @@ mod durable;
 mod edge;
 mod guard_eval;
 mod guard_out;
+mod guard_worst;
 mod http;
 mod kit;
 mod netns;
