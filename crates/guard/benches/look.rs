@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use clawdbot_domain::{Channel, Protocol};
-use clawdbot_guard::Guard;
+use clawdbot_guard::{Guard, Holdback, Outward, Secrets};
 use divan::{Bencher, black_box, counter::BytesCount};
+use std::sync::Arc;
 
 const PROSE: &str = "The committee met on Tuesday and talked about the budget for the new bridge. \
     After some discussion it was agreed that the engineers should first look at the river. ";
@@ -124,4 +125,61 @@ fn base64_ten_deep(bencher: Bencher<'_, '_>) {
     let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
     let nested = (0..10).fold(prose(50_000), |text, _| encode(text));
     screen(bencher, &nested);
+}
+
+/// What a gateway with a handful of credentials holds an answer against.
+fn outward() -> Option<Arc<Outward>> {
+    let secrets: Vec<_> = (0..4)
+        .map(|n| format!("sk-ant-api03-{n}{}", "x7Lk0ZtW9fQ2".repeat(8)))
+        .collect();
+    let named = secrets.iter().map(|secret| ("provider", secret.as_str()));
+    Some(Arc::new(Outward {
+        secrets: vec![Arc::new(Secrets::new(named).ok()?)],
+        hosts: Some(Vec::new()),
+        guard: None,
+    }))
+}
+
+/// A streamed answer, a word at a time.
+#[divan::bench(args = [1024, 4096])]
+fn answer_word_by_word(bencher: Bencher<'_, '_>, bytes: usize) {
+    let (text, Some(outward)) = (prose(bytes), outward()) else {
+        return;
+    };
+    bencher.counter(BytesCount::of_str(&text)).bench(|| {
+        let mut holdback = Holdback::new(Arc::clone(&outward));
+        let mut out = 0;
+        for word in black_box(&text).split_inclusive(' ') {
+            out += holdback.push(word).map_or(0, |released| released.of);
+        }
+        out + holdback.finish().map_or(0, |released| released.of)
+    });
+}
+
+/// A request on its way to a provider.
+#[divan::bench(args = [4096])]
+fn request_for_secrets(bencher: Bencher<'_, '_>, bytes: usize) {
+    let (text, Some(outward)) = (prose(bytes), outward()) else {
+        return;
+    };
+    bencher
+        .counter(BytesCount::of_str(&text))
+        .bench(|| outward.find_plain(black_box(&text)).is_some());
+}
+
+/// A tool's result, every encoding looked into.
+#[divan::bench(args = [4096])]
+fn result_for_secrets(bencher: Bencher<'_, '_>, bytes: usize) {
+    let (text, Some(outward)) = (prose(bytes), outward()) else {
+        return;
+    };
+    bencher
+        .counter(BytesCount::of_str(&text))
+        .bench(|| outward.find(black_box(&text)).is_some());
+}
+
+/// The mark of a turn.
+#[divan::bench]
+fn table_for_one_mark(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| Secrets::new([("canary", black_box("0123456789abcdef01234567"))]).is_ok());
 }
