@@ -283,28 +283,36 @@ fn rust_files(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
 }
 
 #[test]
-fn every_test_named_in_the_threat_table_exists() {
+fn every_test_named_in_the_tables_exists() {
     let root = testkit::binary::checkout();
-    let table = std::fs::read_to_string(root.join("docs/threats.md")).unwrap();
     let mut sources = String::new();
     for folder in ["crates", "tests"] {
         gather(&root.join(folder), &mut sources);
     }
-    // A test's name has several words; what stands between backticks besides is a crate or a file.
-    let quoted = table.split('`').skip(1).step_by(2);
-    let last_words = quoted.filter_map(|text| text.split(' ').next_back());
-    let named: Vec<_> = last_words.filter(|n| n.matches('_').count() >= 4).collect();
-    assert!(
-        named.len() > 40,
-        "the table names {} tests only",
-        named.len()
-    );
-    for name in named {
-        let test = format!("fn {name}(");
+    let mut pages = vec![(root.join("docs/threats.md"), 40)];
+    for page in std::fs::read_dir(root.join("docs/compliance")).unwrap() {
+        pages.push((page.unwrap().path(), 8));
+    }
+    assert!(pages.len() > 4, "{pages:?}");
+    for (page, least) in pages {
+        let table = std::fs::read_to_string(&page).unwrap();
+        // A test's name has several words; what stands between backticks besides is a crate or a file.
+        let quoted = table.split('`').skip(1).step_by(2);
+        let last_words = quoted.filter_map(|text| text.split(' ').next_back());
+        let named: Vec<_> = last_words.filter(|n| n.matches('_').count() >= 3).collect();
+        let page = page.display();
         assert!(
-            sources.contains(&test),
-            "docs/threats.md names {name}, and there is no such test"
+            named.len() > least,
+            "{page} names {} tests only",
+            named.len()
         );
+        for name in named {
+            let test = format!("fn {name}(");
+            assert!(
+                sources.contains(&test),
+                "{page} names {name}, and there is no such test"
+            );
+        }
     }
 }
 
