@@ -23,6 +23,7 @@ mod guard_eval;
 mod guard_out;
 mod guard_worst;
 mod http;
+mod incident;
 mod kit;
 mod netns;
 mod packaging;

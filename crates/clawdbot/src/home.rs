@@ -88,6 +88,11 @@ impl Home {
         self.logs().join("gateway.log")
     }
 
+    /// There while an incident is looked into.
+    pub fn incident_file(&self) -> PathBuf {
+        self.state().join("incident.json")
+    }
+
     /// Databases.
     pub fn state(&self) -> PathBuf {
         self.root.join("state")

@@ -8,6 +8,7 @@
 mod cli;
 mod client;
 mod home;
+mod incident;
 mod logging;
 mod pin;
 mod reminders;

@@ -187,6 +187,8 @@ impl Started {
             Arc::clone(&self.keepers.vault),
             Arc::clone(&self.keepers.tokens),
         );
+        let incident = self.home.incident_file();
+        crate::incident::look(&incident, &self.live);
         let watcher = Watcher {
             tls: self.tls.clone(),
             home: self.home,
@@ -197,6 +199,7 @@ impl Started {
             live: self.live.clone(),
         };
         let watching = tokio::spawn(watcher.watch());
+        let closing = tokio::spawn(crate::incident::watch(incident, self.live.clone()));
         let serving = Serving {
             listener: self.listener,
             tls: self.tls,
@@ -205,6 +208,7 @@ impl Started {
         };
         let drained = clawdbot_gateway::serve(serving, self.live, stop).await;
         watching.abort();
+        closing.abort();
         let ended = Event::GatewayStop {
             reason: "asked to stop".to_owned(),
         };

@@ -217,6 +217,9 @@ pub enum Event {
     /// A setup token was made.
     #[serde(rename = "security.setup.created")]
     SetupCreated { expires: String },
+    /// Setup tokens that nobody had traded were made worthless.
+    #[serde(rename = "security.setup.voided")]
+    SetupVoided { reason: String },
     /// A setup token was traded for an admin token.
     #[serde(rename = "security.setup.redeemed")]
     SetupRedeemed {
@@ -236,6 +239,15 @@ pub enum Event {
     /// Every provider credential is sealed with a new key.
     #[serde(rename = "security.vault.rekeyed")]
     VaultRekeyed { from: String, to: String },
+    /// Somebody closed the gateway to look into an incident.
+    #[serde(rename = "security.incident.started")]
+    IncidentStarted { reason: String },
+    /// Evidence was copied; the digest is that of the list of its other files.
+    #[serde(rename = "security.incident.preserved")]
+    IncidentPreserved { folder: String, sha256: String },
+    /// The gateway is open again.
+    #[serde(rename = "security.incident.ended")]
+    IncidentEnded { began: String },
     /// Settings, sealed credentials and the workspace were written to a file.
     #[serde(rename = "security.backup.created")]
     BackupCreated { file: String },
@@ -304,9 +316,13 @@ impl Event {
             | Self::SessionEnded { .. }
             | Self::SetupCreated { .. }
             | Self::SetupRedeemed { .. }
+            | Self::SetupVoided { .. }
             | Self::CredentialStored { .. }
             | Self::CredentialRemoved { .. }
             | Self::VaultRekeyed { .. }
+            | Self::IncidentStarted { .. }
+            | Self::IncidentPreserved { .. }
+            | Self::IncidentEnded { .. }
             | Self::BackupCreated { .. }
             | Self::BackupRestored { .. }
             | Self::AuditRotated { .. }
@@ -330,9 +346,13 @@ impl Event {
             | Self::GuardFinding { .. }
             | Self::TokenRevoked { .. }
             | Self::SessionEnded { .. }
+            | Self::SetupVoided { .. }
             | Self::CredentialRemoved { .. }
             | Self::VaultRekeyed { .. }
             | Self::BackupRestored { .. }
+            | Self::IncidentStarted { .. }
+            | Self::IncidentPreserved { .. }
+            | Self::IncidentEnded { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
             | Self::ClockJumped { .. }

@@ -140,6 +140,16 @@ impl ApiError {
         Self::new(StatusCode::BAD_GATEWAY, "provider_credential", message).with_log(log)
     }
 
+    /// Somebody looks into an incident, and the gateway does nothing for anybody.
+    pub(crate) fn incident() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "incident",
+            "this gateway is closed by its operator",
+        )
+        .with_log("closed while an incident is looked into: clawdbot incident resume")
+    }
+
     /// Nothing was done, and it may be tried again; why is for the log.
     pub(crate) fn unavailable(code: &'static str, why: impl Into<String>) -> Self {
         Self::new(

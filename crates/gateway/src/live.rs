@@ -5,6 +5,7 @@ use clawdbot_agent::Agent;
 use clawdbot_auth::{Authenticator, TokenStore};
 use clawdbot_providers::Directory;
 use clawdbot_sessions::SessionStore;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What `/ready` says of one part: its name, and what is wrong with it if anything is.
@@ -33,22 +34,39 @@ pub struct Rooms {
 /// The current [`Rooms`]. A live change of settings puts new ones in place; requests in flight keep
 /// those they started with.
 #[derive(Clone)]
-pub struct Live(Arc<RwLock<Arc<Rooms>>>);
+pub struct Live {
+    rooms: Arc<RwLock<Arc<Rooms>>>,
+    closed: Arc<AtomicBool>,
+}
 
 impl Live {
     /// Starts with these rooms.
     pub fn new(rooms: Rooms) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(rooms))))
+        Self {
+            rooms: Arc::new(RwLock::new(Arc::new(rooms))),
+            closed: Arc::default(),
+        }
     }
 
     /// The rooms in force now.
     pub fn current(&self) -> Arc<Rooms> {
         // A poisoned lock still holds whole rooms: they are replaced in one assignment.
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.rooms.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts new rooms in place.
     pub fn replace(&self, rooms: Rooms) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rooms);
+        *self.rooms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rooms);
+    }
+
+    /// Closes the gateway while an incident is looked into, or opens it again: what comes is turned away,
+    /// and what is under way is cut as if its token had been revoked. Returns whether that is new.
+    pub fn close(&self, closed: bool) -> bool {
+        self.closed.swap(closed, Ordering::Relaxed) != closed
+    }
+
+    /// Whether it is closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 }

@@ -94,6 +94,10 @@ fn admit(
         .server
         .edge
         .admit_address(rules, context.address, now, extra)?;
+    // Whether it is alive may be asked always; it is what keeps it from being started anew.
+    if context.server.live.is_closed() && request.uri().path() != "/health" {
+        return Err(ApiError::incident());
+    }
     let (mut parts, body) = request.into_parts();
     if let Some(headers) = rules.preflight(&parts) {
         let mut response = Response::new(Body::empty());

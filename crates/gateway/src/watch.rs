@@ -18,12 +18,13 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(400);
 
 /// Resolves when the token no longer counts, whatever took it: a revocation here or in another
-/// process, its end, or a change of the gateway's environment.
+/// process, its end, a change of the gateway's environment, or an incident.
 pub(crate) async fn revoked(context: Arc<Context>, token: TokenId) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let rooms = context.server.live.current();
-        if !rooms.authenticator.still_valid(&token, UnixTime::now()) {
+        let live = &context.server.live;
+        let rooms = live.current();
+        if live.is_closed() || !rooms.authenticator.still_valid(&token, UnixTime::now()) {
             return;
         }
     }

@@ -43,6 +43,13 @@ impl TokenStore {
         Ok((secret, expires))
     }
 
+    /// Makes every setup token that was not traded yet worthless.
+    pub fn void_setups(&self, now: UnixTime) -> Result<usize, AuthError> {
+        self.write(now, |tx| {
+            tx.execute("DELETE FROM setups WHERE spent IS NULL", [])
+        })
+    }
+
     /// Trades a setup token for an admin token. That it is spent and the new token are one durable
     /// step, taken before this returns.
     ///

@@ -6,6 +6,7 @@ mod chat;
 mod config;
 mod gateway;
 mod guard;
+mod incident;
 mod models;
 mod outcome;
 mod pages;
@@ -81,6 +82,9 @@ enum Command {
     /// Prove and explain the sandbox
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
+    /// Close the gateway, keep the evidence, change every key, and open again
+    #[command(subcommand)]
+    Incident(incident::IncidentCommand),
     /// Keep settings, sealed credentials and the workspace in a file, and put them back
     #[command(subcommand)]
     Backup(backup::BackupCommand),
@@ -111,6 +115,7 @@ pub fn run(cli: Cli) -> Exit {
             Command::Audit(command) => audit::run(command, &home),
             Command::Guard(command) => guard::run(command, &home),
             Command::Sandbox(command) => sandbox::run(command, &home),
+            Command::Incident(command) => incident::run(command, &home),
             Command::Backup(command) => backup::run(command, &home),
             Command::Completions { shell } => Ok(pages::completions(shell)),
             Command::Man(args) => pages::man(&args),

@@ -56,20 +56,30 @@ pub fn run(command: SessionsCommand, home: &Home) -> CliResult {
                     .map(|s| vec![s])
             };
             let found = id.map_or_else(|| store.sessions(now), one);
-            let ids = found.map_err(|e| failed(&e))?.into_iter().map(|s| s.id);
-            let ids = ids.collect::<Vec<_>>();
-            let record = Record::open(home, &settings(home)?)?;
-            if ids.is_empty() {
-                note!("there is no session to end");
-            }
-            for id in ids {
-                let event = Event::SessionEnded { ended: id.clone() };
-                record.act_with(&event, || store.end(&id), |e| failed(&e))?;
-                say!("ended {id}");
-            }
+            end(home, &store, found.map_err(|e| failed(&e))?)?;
         }
     }
     Ok(Exit::Done)
+}
+
+fn end(home: &Home, store: &SessionStore, sessions: Vec<SessionInfo>) -> Result<(), Failure> {
+    let record = Record::open(home, &settings(home)?)?;
+    if sessions.is_empty() {
+        note!("there is no session to end");
+    }
+    for SessionInfo { id, .. } in sessions {
+        let event = Event::SessionEnded { ended: id.clone() };
+        record.act_with(&event, || store.end(&id), |e| failed(&e))?;
+        say!("ended {id}");
+    }
+    Ok(())
+}
+
+/// Ends every session of this home.
+pub(super) fn end_all(home: &Home) -> Result<(), Failure> {
+    let store = open(home)?;
+    let all = store.sessions(UnixTime::now()).map_err(|e| failed(&e))?;
+    end(home, &store, all)
 }
 
 /// The store of this home.

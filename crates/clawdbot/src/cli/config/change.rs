@@ -15,7 +15,7 @@ use std::path::Path;
 /// The largest file that is read for an import; the settings room takes no larger one.
 const MAX_IMPORT: u64 = 1 << 20;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Consent {
     /// Agree to what takes the last wall away, such as turning the sandbox off
     #[arg(long)]

@@ -229,7 +229,7 @@ pub(super) fn reset(home: &Home, loaded: &Loaded, provider: Option<ProviderName>
     Ok(Exit::Done)
 }
 
-pub(super) fn locked(error: &VaultError) -> Failure {
+pub(in crate::cli) fn locked(error: &VaultError) -> Failure {
     let exit = match error {
         VaultError::Locked(_) => Exit::BadConfig,
         VaultError::BadSecret(_) => Exit::BadData,
