@@ -1,7 +1,7 @@
 //! What waits for the writer. Bounded: who must wait is refused when too many do, who need not is
 //! counted when it is lost.
 
-use crate::error::NotRecorded;
+use crate::error::{AuditError, NotRecorded};
 use crate::line::Entry;
 use crate::settings::AuditSettings;
 use clawdbot_domain::{Event, Outcome, Who};
@@ -104,6 +104,8 @@ pub(crate) enum Job {
     Write(Box<Entry>, Then),
     /// Answered when everything before it was tried.
     Flush(oneshot::Sender<()>),
+    /// A record that stands is not as it was written: nothing is taken in any more.
+    Damaged(AuditError),
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +185,15 @@ impl Queue {
         }
     }
 
+    /// Tells the writer that the log is damaged.
+    pub(crate) fn push_damage(&self, error: AuditError) {
+        let mut state = self.state();
+        if state.life == Life::Open {
+            state.jobs.push_back(Job::Damaged(error));
+            self.hurry(state);
+        }
+    }
+
     /// Lets the writer work at once; it is woken once, however many hurry it.
     fn hurry(&self, mut state: MutexGuard<'_, State>) {
         let woken = std::mem::replace(&mut state.urgent, true);
@@ -247,7 +258,7 @@ impl Queue {
                     state.carried += 1;
                 }
                 Job::Write(..) => state.later -= 1,
-                Job::Flush(_) => {}
+                Job::Flush(_) | Job::Damaged(_) => {}
             }
         }
         Some(jobs)

@@ -8,10 +8,11 @@ use crate::queue::{Begun, Queue, Then};
 use crate::recorded::{EndSink, OpenRecord, Recorded};
 use crate::redact::Redactor;
 use crate::seal::Places;
+use crate::segment::{self, Segment};
 use crate::settings::AuditSettings;
 use crate::writer::Writer;
 use clawdbot_domain::{Audited, Event, Outcome, Secret, Who};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
@@ -33,6 +34,7 @@ pub struct Recorder {
 pub(crate) struct Shared {
     pub(crate) queue: Arc<Queue>,
     pub(crate) health: Health,
+    folder: PathBuf,
     settings: RwLock<AuditSettings>,
     redactor: RwLock<Arc<Redactor>>,
     /// Number of records.
@@ -80,6 +82,7 @@ impl Recorder {
         let shared = Arc::new(Shared {
             queue: Arc::new(Queue::default()),
             health: Health::new(),
+            folder: folder.to_owned(),
             settings: RwLock::new(settings),
             redactor: RwLock::new(Arc::new(redactor)),
             count: AtomicU64::new(0),
@@ -93,6 +96,35 @@ impl Recorder {
         let writer = Mutex::new(Some(thread));
         let inner = Arc::new(Inner { shared, writer });
         Ok(Self { inner })
+    }
+
+    /// Reads the newest segment from its start, in a thread of its own: opening believes what a checkpoint
+    /// vouches for, lest a start take longer the longer the log is. If a record is not as it was written,
+    /// the log is not writable until it is opened again, and says why. Call it where a log stays open.
+    ///
+    /// # Errors
+    /// [`AuditError::Io`] when the thread cannot be started or the folder cannot be read.
+    pub fn check_what_stands(&self) -> Result<(), AuditError> {
+        let folder = &self.inner.shared.folder;
+        let known = self.inner.shared.count.load(Ordering::Acquire);
+        let segments = Segment::list(folder)?;
+        let Some(newest) = segments.into_iter().rfind(|one| one.first < known) else {
+            return Ok(());
+        };
+        let shared = Arc::downgrade(&self.inner.shared);
+        let check = move || {
+            let read = segment::leaves(&newest, newest.first..known, |_| ());
+            // Anything else, such as a segment that was pruned meanwhile, whoever appends will meet.
+            if let (Err(error @ AuditError::Corrupt { .. }), Some(shared)) =
+                (read, shared.upgrade())
+            {
+                shared.queue.push_damage(error);
+            }
+        };
+        let thread = std::thread::Builder::new().name("audit-check".into());
+        let spawned = thread.spawn(check);
+        spawned.map_err(AuditError::io("start the check of", folder))?;
+        Ok(())
     }
 
     /// Writes down that `what` is about to happen, and waits until that is durable. Call it within a

@@ -3,7 +3,6 @@
 use crate::error::{AuditError, Fault};
 use crate::line::{HexHash, MAX_LINE, NO_RECORD, Parts, Tip};
 use crate::tree::Hash;
-use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
@@ -189,13 +188,11 @@ pub(crate) fn find(
     // A line starts at `low`, and the one that is looked for does not start after `high`.
     while high - low > NEAR {
         let middle = low + (high - low) / 2;
-        let Some((start, end, found)) = line_after(file, middle).map_err(reading())? else {
-            return Ok(None);
-        };
-        match found.cmp(&index) {
-            Ordering::Less => low = end,
-            Ordering::Equal => (low, high) = (start, end),
-            Ordering::Greater => high = middle,
+        match line_after(file, middle).map_err(reading())? {
+            Some((_, end, found)) if found < index => low = end,
+            Some((start, end, found)) if found == index => (low, high) = (start, end),
+            // Further on, or no record starts after it at all.
+            Some(_) | None => high = middle,
         }
     }
     let mut near = file;
@@ -222,7 +219,7 @@ pub(crate) fn find(
 const NEAR: u64 = 64 * 1024;
 
 /// The first whole line that starts after that place: its start, its end, and its index. `None` when there
-/// is none, or it is no record.
+/// is none, or it is no record, which reading what is left will show.
 fn line_after(file: &File, place: u64) -> io::Result<Option<(u64, u64, u64)>> {
     for size in [8 * 1024, 2 * MAX_LINE] {
         let mut piece = vec![0; size];

@@ -32,6 +32,8 @@ pub(crate) struct Writer {
     outage: Option<Outage>,
     /// The last checkpoint could not be published: nothing more is taken in before one can.
     unsigned: bool,
+    /// Until the next start.
+    damaged: Option<Arc<AuditError>>,
     clock: Clock,
 }
 
@@ -62,6 +64,7 @@ impl Writer {
             backlog: VecDeque::new(),
             outage: None,
             unsigned: false,
+            damaged: None,
             clock: Clock::new(),
         }
     }
@@ -143,6 +146,7 @@ impl Writer {
         for job in jobs {
             match job {
                 Job::Flush(done) => batch.flushes.push(done),
+                Job::Damaged(error) => self.damage(error),
                 Job::Write(_, then) if then.is_given_up() => {}
                 Job::Write(entry, then) => batch.push(*entry, then),
             }
@@ -155,6 +159,9 @@ impl Writer {
         let limits = Limits::of(&self.shared.settings());
         let redactor = self.shared.redactor();
         let mut written = 0;
+        if let Some(error) = &self.damaged {
+            return (0, Some(Arc::clone(error)));
+        }
         if self.unsigned {
             if let Err(error) = self.log.publish(false) {
                 return (0, Some(Arc::new(error)));
@@ -217,6 +224,11 @@ impl Writer {
             Then::Later | Then::Apply(_) => self.backlog.push_back((entry, then)),
             Then::Outage => {}
         }
+    }
+
+    fn damage(&mut self, error: AuditError) {
+        self.begin_outage(&error);
+        self.damaged = Some(Arc::new(error));
     }
 
     fn begin_outage(&mut self, error: &AuditError) {

@@ -535,3 +535,46 @@ fn a_tail_shows_every_record_once_while_segments_change() {
     assert_eq!(seen.len(), lines.len() - before);
     assert_eq!(seen, lines[before..]);
 }
+
+/// An opening reads the end of the log only; a gateway lets the rest be read while it runs.
+#[test]
+fn a_signed_record_that_was_changed_locks_a_log_that_is_checked_and_only_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Recorder::open(dir.path(), AuditSettings::default()).unwrap();
+    let note = |recorder: &Recorder| recorder.note_blocking(Who::default(), Outcome::Ok, stop("x"));
+    let first = open();
+    for _ in 0..700 {
+        note(&first).unwrap();
+    }
+    drop(first);
+
+    let sound = open();
+    sound.check_what_stands().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    note(&sound).unwrap();
+    assert!(sound.writable());
+    drop(sound);
+
+    let segment = dir.path().join("audit-00000000000000000000.jsonl");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = memchr::memmem::find(&bytes, b"\"index\":200,").unwrap() + 40;
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    // A short command goes on: it takes no time to read it all, and changes nothing that is signed.
+    note(&open()).unwrap();
+    let damaged = open();
+    damaged.check_what_stands().unwrap();
+    let patience = std::time::Instant::now() + Duration::from_secs(20);
+    while damaged.writable() && std::time::Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let refused = note(&damaged).unwrap_err();
+    assert!(refused.to_string().contains("record 200"), "{refused}");
+    assert!(!damaged.writable());
+    drop(damaged);
+    let found = verify(dir.path()).unwrap().verdict;
+    assert!(
+        matches!(found, Verdict::Tampered { index: 200, .. }),
+        "{found:?}"
+    );
+}

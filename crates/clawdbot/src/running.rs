@@ -87,6 +87,7 @@ impl Proven {
     pub async fn start(self, home: &Home, port: Option<u16>) -> Result<Started, Failure> {
         let settings = &self.loaded.settings;
         let recorder = wire::open_audit(home, settings).map_err(|e| bad_log(&e))?;
+        recorder.check_what_stands().map_err(|e| bad_log(&e))?;
         crate::secrecy::know_what(&recorder);
         let tokens = TokenStore::open(&home.state(), &home.secrets()).map_err(bad_store)?;
         let now = UnixTime::now();
