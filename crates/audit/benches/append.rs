@@ -300,6 +300,15 @@ fn long(runtime: &Runtime, records: u64) -> Outcomes<()> {
         println!("opened in {:.1} ms", micros(began.elapsed()) / 1e3);
         drop(recorder);
     }
+    // As a process leaves it that is killed between two seconds.
+    forget_unfinished(&dir.path().join("tile"))?;
+    let began = Instant::now();
+    let recorder = Recorder::open(dir.path(), settings)?;
+    println!(
+        "opened after a kill in {:.1} ms",
+        micros(began.elapsed()) / 1e3
+    );
+    drop(recorder);
     let (began, used) = (Instant::now(), cpu());
     let found = verify(dir.path())?;
     let used = cpu().saturating_sub(used);
@@ -312,6 +321,19 @@ fn long(runtime: &Runtime, records: u64) -> Outcomes<()> {
         used.as_secs_f64(),
         used.as_secs_f64() * 1e6 / found.records as f64,
     );
+    Ok(())
+}
+
+/// Removes the unfinished tiles.
+fn forget_unfinished(folder: &Path) -> Outcomes<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "p") {
+            std::fs::remove_dir_all(path)?;
+        } else if path.is_dir() {
+            forget_unfinished(&path)?;
+        }
+    }
     Ok(())
 }
 
