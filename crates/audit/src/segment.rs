@@ -186,18 +186,20 @@ pub(crate) fn find(
     let reading = || AuditError::io("read", &segment.path);
     let (mut low, mut high) = (0, len);
     // A line starts at `low`, and the one that is looked for does not start after `high`.
-    while high - low > NEAR {
+    // Saturating: in a log that was changed the order may be any.
+    while u64::saturating_sub(high, low) > NEAR {
         let middle = low + (high - low) / 2;
         match line_after(file, middle).map_err(reading())? {
-            Some((_, end, found)) if found < index => low = end,
-            Some((start, end, found)) if found == index => (low, high) = (start, end),
+            Some((_, end, found)) if found < index && end <= len => low = end,
+            Some((start, end, found)) if found == index => (low, high) = (start, end.min(len)),
             // Further on, or no record starts after it at all.
             Some(_) | None => high = middle,
         }
     }
     let mut near = file;
     near.seek(SeekFrom::Start(low)).map_err(reading())?;
-    let mut lines = BufReader::new(near.take(NEAR + 2 * MAX_LINE as u64));
+    let left = len.saturating_sub(low).min(NEAR + 2 * MAX_LINE as u64);
+    let mut lines = BufReader::new(near.take(left));
     let (mut line, mut end) = (Vec::new(), low);
     loop {
         line.clear();
@@ -307,4 +309,85 @@ pub(crate) fn first_prev(mut file: &File, segment: &Segment) -> Result<HexHash, 
         prev.copy_from_slice(parts.prev);
     }
     Ok(prev)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::{Entry, LineWriter};
+    use crate::redact::Redactor;
+    use clawdbot_domain::Event;
+
+    /// Records of all lengths, the longest among short ones; returns where each ends.
+    fn written(path: &Path) -> Vec<u64> {
+        let (mut tip, mut lines, mut bytes) = (Tip::START, LineWriter::new(), Vec::new());
+        let mut ends = Vec::new();
+        for at in 0..600_usize {
+            let long = if at % 83 == 0 { 15_000 } else { at * 7 % 900 };
+            let cause = "x".repeat(long);
+            // Three long texts make a line that is nearly as long as one may be.
+            let event = Event::ToolDenied {
+                tool: cause.clone(),
+                effect: None,
+                rules: vec![cause.clone()],
+                arguments_sha256: cause,
+            };
+            lines.write(
+                &mut Entry::own(event),
+                &mut tip,
+                &Redactor::new(),
+                &mut bytes,
+            );
+            ends.push(bytes.len() as u64);
+        }
+        std::fs::write(path, bytes).unwrap();
+        ends
+    }
+
+    #[test]
+    fn every_record_is_found_where_it_is_and_none_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = Segment::at(dir.path(), 0);
+        let ends = written(&segment.path);
+        let file = File::open(&segment.path).unwrap();
+        let len = *ends.last().unwrap();
+        assert!(len > 8 * NEAR, "{len}");
+        for (index, end) in (0..).zip(&ends) {
+            let (found, tip) = find(&file, &segment, len, index).unwrap().unwrap();
+            assert_eq!((found, tip.next), (*end, index + 1));
+        }
+        assert_eq!(find(&file, &segment, len, 600).unwrap(), None);
+        // Half of the newest record: the others are found all the same.
+        let torn = len - 20;
+        for index in (0..599).step_by(13) {
+            assert!(find(&file, &segment, torn, index).unwrap().is_some());
+        }
+        assert_eq!(find(&file, &segment, torn, 599).unwrap(), None);
+        let some = leaves_of(std::slice::from_ref(&segment), 100..350).unwrap();
+        let mut all = Vec::new();
+        leaves(&segment, 0..u64::MAX, |leaf| all.push(leaf)).unwrap();
+        assert_eq!(some, all[100..350]);
+    }
+
+    #[test]
+    fn a_record_that_was_changed_is_not_found_and_junk_ends_the_search() {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = Segment::at(dir.path(), 0);
+        let ends = written(&segment.path);
+        let good = std::fs::read(&segment.path).unwrap();
+        let at = usize::try_from(ends[299]).unwrap();
+        let mut bad = good.clone();
+        bad[at + 30] ^= 1;
+        for bytes in [
+            bad,
+            vec![b'x'; good.len()],
+            vec![b'\n'; good.len()],
+            vec![0; 5],
+        ] {
+            std::fs::write(&segment.path, &bytes).unwrap();
+            let file = File::open(&segment.path).unwrap();
+            let found = find(&file, &segment, bytes.len() as u64, 300).unwrap();
+            assert_eq!(found, None);
+        }
+    }
 }
