@@ -221,6 +221,10 @@ impl Log {
 
 #[cfg(test)]
 impl Log {
+    pub(crate) fn seal(&self) -> &Seal {
+        self.seal.as_ref().expect("an open log has one")
+    }
+
     /// Lets the next checkpoint be that of a second.
     fn let_a_second_pass(&mut self) {
         if let Some(seal) = &mut self.seal {

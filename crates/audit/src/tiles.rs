@@ -120,6 +120,40 @@ pub(crate) fn leaves_before(folder: &Path, end: u64, size: u64) -> Option<Vec<Ha
     enough.then_some(leaves)
 }
 
+/// True when all whole tiles of leaves from that record to before `end` are on disk, and give the hashes that
+/// the tree holds above them. The unfinished one was just written.
+pub(crate) fn vouched(folder: &Path, tree: &Tree, first: u64, end: u64) -> bool {
+    let width = WIDTH as u64;
+    let whole = end.div_ceil(width).min(tree.size() / width);
+    let mut parents = HashMap::new();
+    (first / width..whole).all(|number| {
+        let tile = read(folder, 0, number, WIDTH);
+        tile.is_some_and(|tile| {
+            Some(root_of(&tile)) == above(folder, tree, 1, number, &mut parents)
+        })
+    })
+}
+
+/// A hash of a level above the leaves: from the tree, or from a tile that the tree vouches for.
+fn above(
+    folder: &Path,
+    tree: &Tree,
+    level: u8,
+    index: u64,
+    known: &mut HashMap<(u8, u64), Vec<Hash>>,
+) -> Option<Hash> {
+    if let Some(hash) = tree.unfinished(level, index) {
+        return Some(hash);
+    }
+    let (number, at) = (index / WIDTH as u64, (index % WIDTH as u64) as usize);
+    if !known.contains_key(&(level, number)) {
+        let tile = read(folder, level, number, WIDTH)?;
+        let vouched = above(folder, tree, level.checked_add(1)?, number, known)? == root_of(&tile);
+        known.insert((level, number), vouched.then_some(tile)?);
+    }
+    known.get(&(level, number))?.get(at).copied()
+}
+
 /// Sees to it that the leaf hashes of the records from `first` on are on disk, for the records are about
 /// to go. Tiles are not flushed, so a power cut may have taken some.
 pub(crate) fn hold(

@@ -45,6 +45,13 @@ impl Tree {
         self.edge.get(level)?.last().copied()
     }
 
+    /// A hash of a level, if it lies in the unfinished tile.
+    pub(crate) fn unfinished(&self, level: u8, index: u64) -> Option<Hash> {
+        let first = shifted(self.size, level) / WIDTH as u64 * WIDTH as u64;
+        let at = usize::try_from(index.checked_sub(first)?).ok()?;
+        self.edge.get(usize::from(level))?.get(at).copied()
+    }
+
     /// The tree of that size whose unfinished tiles are these, lowest level first.
     pub(crate) fn from_edge(size: u64, edge: Vec<Vec<Hash>>) -> Self {
         Self {

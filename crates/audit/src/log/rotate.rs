@@ -59,19 +59,20 @@ impl Log {
         if pruned.is_empty() {
             return;
         }
+        let kept = Segment::list(&self.folder).unwrap_or_default();
+        let first = kept.iter().find(|segment| !pruned.contains(segment));
+        let first = first.map(|segment| segment.first);
         // Their hashes must outlive them, or no later record could be proven.
         let kept = self
             .publish_locked(true)
-            .and_then(|()| self.keep_hashes(&pruned))
+            .and_then(|()| self.keep_hashes(&pruned, first))
             .and_then(|()| disk::sync_all(&self.folder));
         if let Err(error) = kept {
             tracing::warn!(%error, "error: pruned audit segments stay until their hashes are durable");
             return;
         }
-        let kept = Segment::list(&self.folder).unwrap_or_default();
-        let first = kept.iter().find(|segment| !pruned.contains(segment));
         if let (Some(seal), Some(first)) = (&mut self.seal, first) {
-            seal.pruned_to(first.first);
+            seal.pruned_to(first);
         }
         for segment in &pruned {
             if let Err(error) = disk::remove(&segment.path) {
@@ -83,9 +84,10 @@ impl Log {
         }
     }
 
-    fn keep_hashes(&self, pruned: &[Segment]) -> Result<(), AuditError> {
+    fn keep_hashes(&self, pruned: &[Segment], kept: Option<u64>) -> Result<(), AuditError> {
+        let end = kept.unwrap_or(self.tip.next);
         match &self.seal {
-            Some(seal) => seal.keep_hashes(pruned),
+            Some(seal) => seal.keep_hashes(pruned, end),
             None => Ok(()),
         }
     }

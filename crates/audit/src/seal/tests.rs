@@ -8,6 +8,7 @@ use crate::log::{Limits, Log};
 use crate::redact::Redactor;
 use crate::seal::Places;
 use crate::segment::Segment;
+use crate::tiles;
 use crate::tree::{Hash, Tree};
 use crate::verify::{Verdict, verify};
 use clawdbot_domain::Event;
@@ -303,6 +304,13 @@ fn hashes_that_a_power_cut_took_are_made_again_before_their_records_go() {
     );
     let first = Segment::list(dir.path()).unwrap()[0].first;
     assert!(first > 3 * 256, "{first}");
+    assert!(tiles::vouched(dir.path(), &log.seal().tree, 0, first));
+    for number in [0, 2] {
+        let (good, zeros) = (fs::read(tile(number)).unwrap(), [0; 8192]);
+        fs::write(tile(number), zeros).unwrap();
+        assert!(!tiles::vouched(dir.path(), &log.seal().tree, 0, first));
+        fs::write(tile(number), good).unwrap();
+    }
     // Without those hashes no root comes out.
     assert_eq!(verify(dir.path()).unwrap().verdict, Verdict::Intact);
     assert_eq!(fs::read(tile(1)).unwrap(), good);
