@@ -198,7 +198,7 @@ impl Agent {
         let mut reply = turn.question.provider.reply(call).await?;
         let mut said = String::new();
         let outward = self.outward(&turn.canary, turn.taint, &turn.named_hosts);
-        let mut holdback = Holdback::new(outward);
+        let mut holdback = Holdback::after(outward, &turn.text);
         while let Some(event) = reply.events.next().await {
             match event? {
                 ReplyEvent::Text(text) => {

@@ -100,6 +100,7 @@ impl Agent {
         Watch {
             provider: call.provider,
             protocol: call.protocol,
+            streams: body.stream(),
             outward: Arc::new(outward),
             note,
         }

@@ -170,6 +170,24 @@ impl Holdback {
         }
     }
 
+    /// For what comes after something that was let go already: a secret may be told in two parts.
+    pub fn after(outward: Arc<Outward>, gone: &str) -> Self {
+        let mut next = Self::new(outward);
+        let from = gone.len().saturating_sub(WINDOW);
+        let from = (from..=gone.len()).find(|at| gone.is_char_boundary(*at));
+        let tail = from.and_then(|at| gone.get(at..)).unwrap_or_default();
+        for letter in tail.chars().filter(|c| is_kept(*c)) {
+            for (walk, secrets) in next.walks.iter_mut().zip(&next.outward.secrets) {
+                // What ends here is gone; whoever let it go has answered for it.
+                let _ = walk.step(secrets, letter);
+            }
+            next.letters
+                .extend(std::iter::repeat_n(0, letter.len_utf8()));
+        }
+        tail.clone_into(&mut next.said);
+        next
+    }
+
     /// Takes what came and gives what may go. Fails from the first finding on.
     pub fn push(&mut self, chunk: &str) -> Result<Released, Stopped> {
         self.go_on()?;

@@ -22,6 +22,8 @@ pub struct Watch {
     pub provider: ProviderName,
     /// The dialect it is written in.
     pub protocol: Protocol,
+    /// Whether a stream was asked for.
+    pub streams: bool,
     /// What must not go out.
     pub outward: Arc<Outward>,
     /// Takes what was found.
@@ -56,7 +58,10 @@ impl Watch {
                 why: "the answer is packed, although that was declined".to_owned(),
             }));
         }
-        let body: RelayBody = if is(&header::CONTENT_TYPE, "text/event-stream") {
+        // Some servers forget to say what they stream.
+        let flows = is(&header::CONTENT_TYPE, "text/event-stream")
+            || (self.streams && !is(&header::CONTENT_TYPE, "application/json"));
+        let body: RelayBody = if flows {
             // What was taken out changes the length.
             head.headers.remove(header::CONTENT_LENGTH);
             Box::pin(stream::Watching::new(self, body))

@@ -90,6 +90,15 @@ fn openai(event: &Value) -> Told {
             told.pieces
                 .extend(piece(key, Kind::Text, at, delta.get(name)));
         }
+        let at = format!("/choices/{nth}/delta/audio/transcript");
+        let transcript = delta.pointer("/audio/transcript");
+        let key = (index, "transcript", 0);
+        told.pieces.extend(piece(key, Kind::Text, at, transcript));
+        // How calls were told before there could be several.
+        let at = format!("/choices/{nth}/delta/function_call/arguments");
+        let arguments = delta.pointer("/function_call/arguments");
+        let key = (index, "function_call", 0);
+        told.pieces.extend(piece(key, Kind::Call, at, arguments));
         let calls = delta.get("tool_calls").and_then(Value::as_array);
         for (call_nth, call) in calls.into_iter().flatten().enumerate() {
             let at = format!("/choices/{nth}/delta/tool_calls/{call_nth}/function/arguments");

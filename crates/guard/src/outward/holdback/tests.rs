@@ -80,6 +80,19 @@ fn no_more_than_three_letters_of_a_secret_get_out_however_it_is_cut() {
 }
 
 #[test]
+fn a_secret_in_two_parts_is_stopped_before_it_is_whole() {
+    let (first, second) = SECRET.split_at(12);
+    let outward = outward();
+    let mut holdback = Holdback::after(Arc::clone(&outward), &format!("{PROSE}{first}\n\n"));
+    assert!(holdback.push("And then: ").is_ok(), "this is no part of it");
+    let mut holdback = Holdback::after(outward, &format!("{PROSE}{first}\n\n"));
+    let got = second.chars().try_fold(String::new(), |got, c| {
+        holdback.push(&c.to_string()).map(|part| got + &part.text)
+    });
+    assert!(got.is_err());
+}
+
+#[test]
 fn an_encoding_of_an_encoding_is_stopped_before_it_is_whole() {
     let encoded = base64(SECRET);
     let escaped = encoded.bytes().map(|b| format!("%{b:02x}"));
