@@ -554,7 +554,17 @@ fn an_operator_sends_a_refused_text_once_and_it_is_written_down() {
         assert!(again.text().contains("finding"), "{}", again.text());
         assert_eq!(upstream.seen().len(), heard + 1);
     }
-    was_found(&gateway, &["user", "allowed"]);
+    let records = gateway.audit().of("security.guard.finding");
+    let with = |action: &str| {
+        let found = records.iter().filter(|r| r.text("action") == action);
+        found.map(|r| r.text("id").to_owned()).collect::<Vec<_>>()
+    };
+    let (refused, allowed) = (with("refused"), with("allowed"));
+    assert_eq!(allowed.len(), 4, "one for each time it was sent");
+    assert!(
+        allowed.iter().all(|id| refused.contains(id)),
+        "under the ids of the refusals"
+    );
     // And on the command line.
     let port = gateway.port.to_string();
     let refused = gateway.home.run(&["chat", "--port", &port, TEXT]);

@@ -23,7 +23,8 @@ impl Agent {
         let mut texts = Vec::new();
         for id in ids {
             let text = self.kept.findings.take(id, now);
-            texts.push(text.ok_or_else(|| TurnError::NoFinding(id.chars().take(40).collect()))?);
+            let text = text.ok_or_else(|| TurnError::NoFinding(id.chars().take(40).collect()))?;
+            texts.push((text, id.to_owned()));
         }
         Ok(Allowed::new(texts))
     }

@@ -30,16 +30,17 @@ pub enum Action {
 /// Texts that a person looked at and wants sent although there is a finding: each by its hash, so that
 /// not one letter of it may change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Allowed(Vec<String>);
+pub struct Allowed(Vec<(String, String)>);
 
 impl Allowed {
-    /// The texts with these hashes.
-    pub fn new(sha256: impl IntoIterator<Item = String>) -> Self {
-        Self(sha256.into_iter().collect())
+    /// The texts with these hashes, each with the id under which it was refused.
+    pub fn new(texts: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(texts.into_iter().collect())
     }
 
-    fn holds(&self, sha256: &str) -> bool {
-        self.0.iter().any(|one| one == sha256)
+    fn id_of(&self, sha256: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(text, _)| text == sha256);
+        found.map(|(_, id)| id.as_str())
     }
 }
 
@@ -127,9 +128,10 @@ impl Report {
 
     /// The same as allowed, when the text is.
     pub(crate) fn allowed_by(mut self, allowed: &Allowed) -> Result<Self, Self> {
-        if !allowed.holds(&self.text_sha256) {
+        let Some(id) = allowed.id_of(&self.text_sha256) else {
             return Err(self);
-        }
+        };
+        self.id = Some(id.to_owned());
         self.action = Action::Allowed;
         Ok(self)
     }
@@ -168,7 +170,9 @@ impl Report {
             Action::Noted => "which was let through and written down",
             Action::Allowed => "and an operator let it through",
         };
-        let anyway = self.id.as_ref().map_or_else(String::new, |id| {
+        let overruled = self.action == Action::Allowed;
+        let id = self.id.as_ref().filter(|_| !overruled);
+        let anyway = id.map_or_else(String::new, |id| {
             format!(
                 ". Finding {id}: whoever holds the scope admin can send this very text once, with \
                  `clawdbot chat --allow-finding {id}` or the header x-clawdbot-allow-finding: {id}"
