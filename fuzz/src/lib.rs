@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use clawdbot_domain::{Channel, Protocol, Untrusted};
 use clawdbot_guard::{Guard, GuardSettings, Holdback, Outward, Secrets, neutralise};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How much longer a screened text may be than its source: delimiters and notices.
 const MOST_ADDED: usize = 1000;
@@ -28,14 +28,16 @@ pub fn scanner(bytes: &[u8]) {
 /// Secrets, addresses, hold-back. What streams out is what comes out at once.
 pub fn outward(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let Ok(secrets) = Secrets::new([("canary", SECRET)]) else { return };
+    static SECRETS: OnceLock<Arc<Secrets>> = OnceLock::new();
+    let made = || Arc::new(Secrets::new([("canary", SECRET)]).unwrap_or_default());
+    let secrets = Arc::clone(SECRETS.get_or_init(made));
     let hosts = vec!["good.example".to_owned()];
     let once = neutralise(&text, &hosts);
     assert!(neutralise(&once.text, &hosts).removed.is_empty(), "{}", once.text);
     let planted = format!("{text}{SECRET}{text}");
     assert!(secrets.find(&planted).is_some());
     let outward = Outward {
-        secrets: vec![Arc::new(secrets)],
+        secrets: vec![secrets],
         hosts: Some(hosts.clone()),
         guard: Some(Guard::default()),
     };
