@@ -4,7 +4,7 @@
 //! that are the beginning of a secret, an address that is being written, a word that may be an
 //! encoding. Prose passes at once, so that a reader waits for nothing.
 
-use super::links::{neutralise_after, open_address};
+use super::links::{may_hold_address, neutralise_after, open_address};
 use super::secrets::{Walk, is_kept};
 use super::{Leak, Secrets};
 use crate::guard::Guard;
@@ -258,6 +258,10 @@ impl Holdback {
             Some(at) => self.word.max(self.gone) + at,
             None => return None,
         };
+        if end - self.word < SURELY {
+            self.word = end;
+            return None;
+        }
         let before = self.gone.saturating_sub(self.word);
         let said = self.said.len().checked_sub(before);
         let said = said.and_then(|at| self.said.get(at..)).unwrap_or_default();
@@ -308,6 +312,7 @@ impl Holdback {
     fn cut(&self) -> usize {
         let word = self.open_word();
         let address = self.outward.hosts.as_ref();
+        let address = address.filter(|_| may_hold_address(&self.held));
         let address = address.and_then(|_| {
             let (text, from) = self.with_context(&self.held);
             open_address(&text, from).map(|at| at - from)
@@ -339,7 +344,7 @@ impl Holdback {
         }
     }
 
-    /// Where letters begin that may be the beginning of a secret.
+    /// Where the word begins in which letters begin that may be the beginning of a secret.
     fn open_secret(&self) -> Option<usize> {
         let depths = self.walks.iter().zip(&self.outward.secrets);
         let depth = depths.map(|(walk, secrets)| walk.depth(secrets)).max()?;
@@ -347,7 +352,10 @@ impl Holdback {
         let at = (depth >= LOOSE)
             .then(|| self.letters.get(first))
             .flatten()?;
-        Some(at.saturating_sub(self.gone))
+        // An address is never cut: nobody would know its other half again.
+        let before = self.held.get(..at.saturating_sub(self.gone))?;
+        let word = before.char_indices().rfind(|(_, c)| c.is_whitespace());
+        Some(word.map_or(0, |(at, space)| at + space.len_utf8()))
     }
 
     /// More is held than a reader should wait for. Letters far apart that spell the beginning of a
@@ -374,6 +382,7 @@ impl Holdback {
         self.gone += of;
         let (text, removed) = match &self.outward.hosts {
             None => (out.clone(), Vec::new()),
+            Some(_) if !may_hold_address(&out) => (out.clone(), Vec::new()),
             Some(hosts) => {
                 let (text, from) = self.with_context(&out);
                 let neutral = neutralise_after(&text, from, hosts);

