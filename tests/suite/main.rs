@@ -9,6 +9,7 @@
     reason = "a test fails loudly, at the place that went wrong; not only inside #[test] functions"
 )]
 
+mod approvals;
 mod architecture;
 mod audit_verify;
 mod backup;

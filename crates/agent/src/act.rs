@@ -1,10 +1,13 @@
 //! One tool call: validate, decide, write down, run, screen. The only way to a tool.
 
 use crate::{agent::Agent, error::TurnError, step::Emitter, step::Step, way_out::Canary};
-use clawdbot_domain::{Event, Outcome, Principal, Taint, ToolCall, Untrusted, Who};
+use clawdbot_domain::{
+    Approval, Event, Outcome, Principal, Taint, ToolCall, UnixTime, Untrusted, Who,
+};
 use clawdbot_guard::Screened;
-use clawdbot_policy::{Decision, Explanation, Facts, Permit, RuleSaid, Verdict};
+use clawdbot_policy::{Ask, Decision, Explanation, Facts, Permit, Presented, RuleSaid, Verdict};
 use clawdbot_providers::ProposedCall;
+use clawdbot_sessions::ApprovalInfo;
 use std::fmt::Write as _;
 
 /// The rule that turns away what is no call of a tool at all.
@@ -34,6 +37,10 @@ pub enum Acted {
     },
     /// It did not run.
     Refused(Refusal),
+    /// A person must say yes first, and is not asked yet.
+    Asks(Box<Ask>),
+    /// A person is asked.
+    Waits(Box<ApprovalInfo>),
 }
 
 /// A call that did not run, and why.
@@ -64,11 +71,6 @@ impl Refusal {
         self.rules.iter().any(|rule| rule.rule == INVALID)
     }
 
-    /// True when a person's approval is all that is missing.
-    pub fn needs_approval(&self) -> bool {
-        self.verdict == Verdict::Ask
-    }
-
     /// The commands that would allow it, in order.
     pub fn remedies(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().filter_map(|rule| rule.remedy.as_deref())
@@ -84,6 +86,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) boundary: &'a str,
     /// The mark of the conversation, in a turn.
     pub(crate) canary: Option<&'a Canary>,
+    /// Spent for this call.
+    pub(crate) approval: Option<&'a Approval>,
 }
 
 impl Agent {
@@ -131,13 +135,14 @@ impl Agent {
             principal: asking.principal,
             who: asking.who,
             taint: asking.taint,
+            approval: asking.approval.map(|approval| Presented {
+                approval,
+                now: UnixTime::now(),
+            }),
         };
         match self.policy.decide(call, facts) {
             Decision::Allow(permit) => self.run(permit, asking, emit).await,
-            Decision::Ask(ask) => {
-                let (call, why) = (ask.call(), ask.explanation());
-                self.refuse_call(call, ask.event(), why, asking, emit).await
-            }
+            Decision::Ask(ask) => Ok(Acted::Asks(Box::new(ask))),
             Decision::Deny(denial) => {
                 let (call, why) = (denial.call(), denial.explanation());
                 self.refuse_call(call, denial.event(), why, asking, emit)
@@ -198,7 +203,7 @@ impl Agent {
     }
 
     /// A refusal is written down before it is told.
-    async fn refuse(
+    pub(crate) async fn refuse(
         &self,
         tool: String,
         event: Event,

@@ -7,11 +7,11 @@ use crate::kept::Kept;
 use crate::step::{Emitter, Step};
 use crate::way_out::{self, Canary, Links};
 use clawdbot_audit::Recorder;
-use clawdbot_domain::{Channel, Outcome, Principal, Taint, Untrusted, Usage, Who};
+use clawdbot_domain::{Channel, Outcome, Principal, Taint, TurnId, Untrusted, Usage, Who};
 use clawdbot_guard::{Allowed, Guard, Holdback, Looked, Outward, Released, Report, Stopped};
 use clawdbot_policy::ToolPolicy;
 use clawdbot_providers::{Finish, Message, ModelCall, ProposedCall, Provider, ReplyEvent};
-use clawdbot_sessions::{Session, SessionStore};
+use clawdbot_sessions::{ApprovalInfo, Decided, Resumed, Session, SessionStore};
 use clawdbot_tools::Toolbox;
 use futures_util::StreamExt as _;
 use std::sync::Arc;
@@ -52,6 +52,10 @@ pub struct Question {
     pub max_tokens: Option<u32>,
     /// Texts that a person wants sent although the guard finds something in them.
     pub allowed: Allowed,
+    /// The name of the turn.
+    pub turn: TurnId,
+    /// A turn that waited and goes on, in place of a new one.
+    pub resumes: Option<Box<Resumed>>,
 }
 
 /// How a turn ended well.
@@ -63,6 +67,8 @@ pub struct Answer {
     pub finish: Finish,
     /// The sum over all steps.
     pub usage: Usage,
+    /// What the turn waits for; the text says so too.
+    pub waits: Option<Box<ApprovalInfo>>,
 }
 
 /// Runs turns under one set of rules. A live change of settings makes a new one.
@@ -153,34 +159,66 @@ impl Agent {
         ended
     }
 
-    async fn rounds(&self, question: Question, emit: &Emitter) -> Result<Answer, TurnError> {
-        let mut turn = Turn {
+    pub(crate) fn new_turn(&self, question: Question, messages: Vec<Message>) -> Turn {
+        Turn {
             boundary: boundary(&question.who),
             canary: Canary::of(&question.who, &self.seed),
             named_hosts: way_out::named_hosts(&question.said),
-            messages: self.screen_all(&question, emit).await?,
+            messages,
             taint: question.session.taint,
             refusals: Vec::new(),
+            steps: 0,
             calls_seen: 0,
             text: String::new(),
             usage: Usage::default(),
             question,
-        };
-        for _ in 0..self.budget.steps {
-            let (finish, calls) = self.ask(&mut turn, emit).await?;
-            if calls.is_empty() {
-                let outward = self.outward(&turn.canary, turn.taint, &turn.named_hosts);
-                turn.footnote(&outward, emit);
-                self.keep_answer(&turn).await;
-                return Ok(Answer {
-                    text: turn.text,
-                    finish,
-                    usage: turn.usage,
-                });
-            }
-            self.act_on(&mut turn, calls, emit).await?;
         }
-        Err(Spent::Steps(self.budget.steps).into())
+    }
+
+    async fn rounds(&self, mut question: Question, emit: &Emitter) -> Result<Answer, TurnError> {
+        let resumed = question.resumes.take();
+        let going_on = resumed.as_ref().map(|resumed| self.going_on(&resumed.id));
+        let (mut turn, mut calls) = if let Some(resumed) = &resumed {
+            self.wake(question, resumed)?
+        } else {
+            let messages = self.screen_all(&question, emit).await?;
+            (self.new_turn(question, messages), Vec::new())
+        };
+        let mut decided = resumed.map(|resumed| resumed.decided);
+        let mut finish = Finish::Stop;
+        let waits = loop {
+            let waits = self.act_on(&mut turn, calls, decided.take(), emit).await?;
+            if waits.is_some() {
+                break waits;
+            }
+            if turn.steps >= self.budget.steps {
+                return Err(Spent::Steps(self.budget.steps).into());
+            }
+            turn.steps += 1;
+            (finish, calls) = self.ask(&mut turn, emit).await?;
+            if calls.is_empty() {
+                break None;
+            }
+        };
+        let outward = self.outward(&turn.canary, turn.taint, &turn.named_hosts);
+        turn.footnote(&outward, emit);
+        if let Some(asked) = &waits {
+            turn.say(&waiting_note(asked), emit);
+        }
+        self.keep_answer(&turn).await;
+        if let Some(going_on) = going_on {
+            going_on.ended_well(waits.is_some()).await;
+        }
+        Ok(Answer {
+            text: turn.text,
+            finish: if waits.is_some() {
+                Finish::Stop
+            } else {
+                finish
+            },
+            usage: turn.usage,
+            waits,
+        })
     }
 
     /// Asks the model once and takes in its reply.
@@ -321,18 +359,31 @@ impl Agent {
         let _ = kept.await;
     }
 
+    /// Answers the calls in turn, until one must wait for a person. `decided` is what became of the
+    /// approval that the first one waited for.
     async fn act_on(
         &self,
         turn: &mut Turn,
         calls: Vec<ProposedCall>,
+        mut decided: Option<Decided>,
         emit: &Emitter,
-    ) -> Result<(), TurnError> {
-        for proposed in calls {
-            turn.calls_seen += 1;
-            if turn.calls_seen > self.budget.tool_calls {
-                return Err(Spent::ToolCalls(self.budget.tool_calls).into());
+    ) -> Result<Option<Box<ApprovalInfo>>, TurnError> {
+        for (at, proposed) in calls.iter().enumerate() {
+            let mut acted = if let Some(decided) = decided.take() {
+                self.act_decided(proposed, &decided, turn.asking(), emit)
+                    .await?
+            } else {
+                turn.calls_seen += 1;
+                if turn.calls_seen > self.budget.tool_calls {
+                    return Err(Spent::ToolCalls(self.budget.tool_calls).into());
+                }
+                self.act(proposed, turn.asking(), emit).await?
+            };
+            if let Acted::Asks(ask) = acted {
+                let kept = turn.keep(calls.iter().skip(at));
+                let waiting = Some((turn.question.turn.clone(), kept));
+                acted = self.ask_person(ask, turn.asking(), waiting, emit).await?;
             }
-            let acted = self.act(&proposed, turn.asking(), emit).await?;
             match acted {
                 Acted::Ran {
                     result,
@@ -342,19 +393,22 @@ impl Agent {
                 } => {
                     self.take_in(turn, taint).await?;
                     turn.messages.push(Message::ToolResult {
-                        call_id: proposed.id,
+                        call_id: proposed.id.clone(),
                         result,
                         is_error,
                     });
                 }
                 Acted::Refused(refusal) => {
-                    let told = self.tell_refusal(&proposed, &refusal, &turn.boundary);
+                    let told = self.tell_refusal(proposed, &refusal, &turn.boundary);
                     turn.messages.push(told);
                     turn.refusals.push(refusal);
                 }
+                Acted::Waits(asked) => return Ok(Some(asked)),
+                // `ask_person` has asked or refused.
+                Acted::Asks(_) => {}
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The model hears why; the commands that would change it are for the person only.
@@ -441,39 +495,21 @@ impl Agent {
         }
         Ok(looked)
     }
-
-    /// One tool call by hand: the same road a model's call takes.
-    pub async fn invoke(
-        &self,
-        principal: &Principal,
-        who: &Who,
-        call: &ProposedCall,
-        emit: &Emitter,
-    ) -> Result<Acted, TurnError> {
-        let boundary = boundary(who);
-        let asking = Asking {
-            principal,
-            who,
-            taint: Taint::Clean,
-            boundary: &boundary,
-            canary: None,
-        };
-        self.act(call, asking, emit).await
-    }
 }
 
 /// The state of one turn.
-struct Turn {
-    question: Question,
-    messages: Vec<Message>,
-    taint: Taint,
+pub(crate) struct Turn {
+    pub(crate) question: Question,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) taint: Taint,
     refusals: Vec<Refusal>,
-    calls_seen: u32,
+    pub(crate) steps: u32,
+    pub(crate) calls_seen: u32,
     text: String,
-    usage: Usage,
-    boundary: String,
+    pub(crate) usage: Usage,
+    pub(crate) boundary: String,
     canary: Canary,
-    named_hosts: Vec<String>,
+    pub(crate) named_hosts: Vec<String>,
 }
 
 impl Turn {
@@ -484,6 +520,7 @@ impl Turn {
             taint: self.taint,
             boundary: &self.boundary,
             canary: Some(&self.canary),
+            approval: None,
         }
     }
 
@@ -500,13 +537,23 @@ impl Turn {
     }
 }
 
+/// What the person reads in place of the rest.
+fn waiting_note(asked: &ApprovalInfo) -> String {
+    let (id, tool) = (&asked.id, &asked.tool);
+    format!(
+        "\n\n[clawdbot] {tool} waits for a person until {}.\nTo look at it: clawdbot approvals show {id}\n\
+         To approve it: clawdbot approvals approve {id}",
+        asked.expires
+    )
+}
+
 fn guarded(refusal: clawdbot_guard::Refusal) -> TurnError {
     TurnError::Guarded(Box::new(refusal.into_report()))
 }
 
 /// Marks untrusted data for the model. Taken from the request's id, which is random and unknown to
 /// whoever wrote the data.
-fn boundary(who: &Who) -> String {
+pub(crate) fn boundary(who: &Who) -> String {
     who.request
         .as_ref()
         .map_or_else(|| "data".to_owned(), |id| id.as_str().to_owned())

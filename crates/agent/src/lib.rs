@@ -7,6 +7,7 @@
 
 mod act;
 mod agent;
+mod ask;
 mod budget;
 mod counts;
 mod error;
@@ -15,10 +16,12 @@ mod kept;
 mod relay;
 mod session;
 mod step;
+mod suspend;
 mod way_out;
 
 pub use act::{Acted, Refusal};
 pub use agent::{Agent, Answer, Question, Said};
+pub use ask::Invocation;
 pub use budget::{Budget, Spent};
 pub use counts::Counts;
 pub use error::TurnError;

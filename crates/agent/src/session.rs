@@ -2,8 +2,9 @@
 
 use crate::agent::{Agent, Said};
 use crate::error::TurnError;
-use clawdbot_domain::{SessionId, TokenId, UnixTime};
-use clawdbot_sessions::{Session, SessionError, SessionStore, Speaker, Spoken};
+use clawdbot_domain::{SessionId, TokenId, TurnId, UnixTime};
+use clawdbot_sessions::{Session, SessionError, SessionStore, Speaker, Spoken, TurnState};
+use std::future::Future;
 use std::sync::Arc;
 
 impl Said {
@@ -64,6 +65,50 @@ impl Agent {
             Ok(done) => Ok(done?),
             // The runtime is going down, or the work panicked and said so itself.
             Err(_) => Err(TurnError::Question("the gateway is stopping")),
+        }
+    }
+}
+
+/// A turn that goes on: however it ends, that is kept.
+pub(crate) struct GoingOn {
+    store: Arc<SessionStore>,
+    id: TurnId,
+    ended: bool,
+}
+
+impl GoingOn {
+    /// It was answered, or waits again.
+    pub(crate) async fn ended_well(mut self, waits: bool) {
+        self.ended = true;
+        if !waits {
+            self.keep(TurnState::Done).await;
+        }
+    }
+
+    fn keep(&self, state: TurnState) -> impl Future<Output = ()> + use<> {
+        let (store, id) = (Arc::clone(&self.store), self.id.clone());
+        let kept = tokio::task::spawn_blocking(move || store.ended(&id, state));
+        // A state that could not be kept reads `running`, and `lost` after a restart.
+        async move { drop(kept.await) }
+    }
+}
+
+impl Drop for GoingOn {
+    fn drop(&mut self) {
+        // An error, a client that went away, or a cancellation; which of them is in the log.
+        if !self.ended && tokio::runtime::Handle::try_current().is_ok() {
+            drop(self.keep(TurnState::Failed));
+        }
+    }
+}
+
+impl Agent {
+    /// Watches over a turn that goes on.
+    pub(crate) fn going_on(&self, id: &TurnId) -> GoingOn {
+        GoingOn {
+            store: Arc::clone(&self.sessions),
+            id: id.clone(),
+            ended: false,
         }
     }
 }

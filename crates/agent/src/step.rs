@@ -1,6 +1,6 @@
 //! What can be seen of a turn while it runs.
 
-use clawdbot_domain::{Channel, ProviderName};
+use clawdbot_domain::{ApprovalId, Channel, ProviderName, TurnId};
 use clawdbot_policy::{RuleSaid, Verdict};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -47,6 +47,24 @@ pub enum Step {
         verdict: Verdict,
         /// The rules against it.
         rules: Vec<RuleSaid>,
+        /// Number of the record.
+        record: Option<u64>,
+    },
+    /// A tool call waits for a person, and the turn with it.
+    Waits {
+        /// The turn; none for a call by hand.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        turn: Option<TurnId>,
+        /// What a person is asked.
+        approval: ApprovalId,
+        /// Which tool.
+        tool: String,
+        /// The whole arguments, every hidden character written out.
+        arguments: String,
+        /// Why a person is asked.
+        reasons: Vec<String>,
+        /// From when on it is too late.
+        expires: String,
         /// Number of the record.
         record: Option<u64>,
     },

@@ -347,6 +347,7 @@ fn begin() -> Outcomes<(Who, Event)> {
         tool: ToolName::parse("read_file")?,
         effect: Effect::Read,
         rules: vec!["scope.tools".into(), "tools.allowList".into()],
+        approval: None,
         arguments: r#"{"path":"docs/reference/events.md"}"#.into(),
         arguments_sha256: "a".repeat(64),
     };

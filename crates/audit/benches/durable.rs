@@ -21,6 +21,7 @@ fn tool_begin() -> Option<Event> {
         tool: ToolName::parse("read_file").ok()?,
         effect: Effect::Read,
         rules: vec!["scope.tools".into(), "tools.allowList".into()],
+        approval: None,
         arguments: r#"{"path":"docs/reference/events.md"}"#.into(),
         arguments_sha256: "a".repeat(64),
     })

@@ -113,8 +113,8 @@ fn kind_word(kind: &str) -> &'static str {
         "Usage" => "object: `input_tokens`, `output_tokens`",
         "Level" => "level",
         // All others are written as text.
-        "String" | "ToolName" | "ProviderName" | "TokenId" | "SessionId" | "Effect" | "Channel"
-        | "SandboxMode" => "text",
+        "String" | "ToolName" | "ProviderName" | "TokenId" | "SessionId" | "ApprovalId"
+        | "TurnId" | "Effect" | "Channel" | "SandboxMode" => "text",
         other => panic!("say in kind_word what {other} is in JSON"),
     }
 }

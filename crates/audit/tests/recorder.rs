@@ -26,6 +26,7 @@ impl Audited for Call {
             tool: ToolName::parse("read_file").unwrap(),
             effect: Effect::Read,
             rules: vec!["tools.allowList".into()],
+            approval: None,
             arguments: self.0.clone(),
             arguments_sha256: "ab".into(),
         }

@@ -134,16 +134,33 @@ impl Client {
         if ok { Ok(value) } else { Err(refused(&value)) }
     }
 
+    /// Sends JSON; one JSON answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let response = self.send("POST", path, body.to_string()).await?;
+        let ok = response.status().is_success();
+        let value = whole(response).await?;
+        if ok { Ok(value) } else { Err(refused(&value)) }
+    }
+
     /// Asks the agent, and hears its answer piece by piece.
-    pub async fn ask(
+    pub async fn ask(&self, messages: &[Value], hear: impl FnMut(Heard)) -> Result<(), Failure> {
+        let body = json!({"model": "clawdbot/main", "stream": true, "messages": messages});
+        self.hear("/v1/chat/completions", &body, hear).await
+    }
+
+    /// Goes on with a turn that waited, and hears the rest of its answer.
+    pub async fn go_on(&self, turn: &str, hear: impl FnMut(Heard)) -> Result<(), Failure> {
+        let path = format!("/turns/{turn}/resume");
+        self.hear(&path, &json!({"stream": true}), hear).await
+    }
+
+    async fn hear(
         &self,
-        messages: &[Value],
+        path: &str,
+        body: &Value,
         mut hear: impl FnMut(Heard),
     ) -> Result<(), Failure> {
-        let body = json!({"model": "clawdbot/main", "stream": true, "messages": messages});
-        let response = self
-            .send("POST", "/v1/chat/completions", body.to_string())
-            .await?;
+        let response = self.send("POST", path, body.to_string()).await?;
         if !response.status().is_success() {
             return Err(refused(&whole(response).await?));
         }
@@ -227,10 +244,12 @@ fn refused(body: &Value) -> Failure {
         .unwrap_or_default();
     let exit = match code {
         "rate_limited" | "audit_unavailable" => Exit::TryAgain,
-        "invalid_token" | "scope_missing" | "prompt_injection" | "tool_denied"
-        | "origin_not_allowed" | "answer_stopped" | "secret_in_request" => Exit::Refused,
+        "invalid_token" | "approval_refused" | "turn_cancelled" | "scope_missing"
+        | "prompt_injection" | "tool_denied" | "origin_not_allowed" | "answer_stopped"
+        | "secret_in_request" => Exit::Refused,
         "no_provider_configured" => Exit::BadConfig,
-        "invalid_request" | "finding_not_found" => Exit::BadData,
+        "invalid_request" | "finding_not_found" | "no_such_session" | "no_such_turn"
+        | "no_such_approval" => Exit::BadData,
         _ => Exit::Unavailable,
     };
     Failure::new(

@@ -4,7 +4,8 @@
 //! level; the audit room adds time, index and hashes.
 
 use crate::{
-    Channel, Effect, ProviderName, RequestId, SandboxMode, ScopeSet, SessionId, TokenId, ToolName,
+    ApprovalId, Channel, Effect, ProviderName, RequestId, SandboxMode, ScopeSet, SessionId,
+    TokenId, ToolName, TurnId,
 };
 use serde::Serialize;
 use std::net::IpAddr;
@@ -146,12 +147,50 @@ pub enum Event {
         rules: Vec<String>,
         arguments_sha256: String,
     },
+    /// A call waits for a person; the turn, if it is one of a turn, waits with it.
+    #[serde(rename = "security.approval.requested")]
+    ApprovalRequested {
+        approval: ApprovalId,
+        tool: ToolName,
+        effect: Effect,
+        rules: Vec<String>,
+        arguments: String,
+        arguments_sha256: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        turn: Option<TurnId>,
+        expires: String,
+    },
+    /// A person approved this very call; `actor` is who, and nobody when it was done at the home itself.
+    #[serde(rename = "security.approval.given")]
+    ApprovalGiven {
+        approval: ApprovalId,
+        tool: ToolName,
+        arguments_sha256: String,
+        requested_by: TokenId,
+    },
+    /// A person said no to a call.
+    #[serde(rename = "security.approval.denied")]
+    ApprovalDenied {
+        approval: ApprovalId,
+        tool: ToolName,
+        arguments_sha256: String,
+        requested_by: TokenId,
+    },
+    /// An approval was presented for what it does not cover: another call, session or token, too late, or
+    /// a second time.
+    #[serde(rename = "security.approval.refused")]
+    ApprovalRefused { approval: String, reason: String },
+    /// A turn was ended by hand, while it ran or while it waited.
+    #[serde(rename = "security.turn.cancelled")]
+    TurnCancelled { turn: TurnId, reason: String },
     /// A permitted tool call starts.
     #[serde(rename = "tool.begin")]
     ToolBegin {
         tool: ToolName,
         effect: Effect,
         rules: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        approval: Option<ApprovalId>,
         arguments: String,
         arguments_sha256: String,
     },
@@ -308,6 +347,11 @@ impl Event {
             | Self::RequestRefused { .. }
             | Self::AnswerCut { .. }
             | Self::ToolDenied { .. }
+            | Self::ApprovalRequested { .. }
+            | Self::ApprovalGiven { .. }
+            | Self::ApprovalDenied { .. }
+            | Self::ApprovalRefused { .. }
+            | Self::TurnCancelled { .. }
             | Self::GuardFinding { .. }
             | Self::ConfigChanged { .. }
             | Self::ConfigRejected { .. }
@@ -343,6 +387,8 @@ impl Event {
             Self::RequestRefused { .. }
             | Self::AnswerCut { .. }
             | Self::ToolDenied { .. }
+            | Self::ApprovalRefused { .. }
+            | Self::TurnCancelled { .. }
             | Self::GuardFinding { .. }
             | Self::TokenRevoked { .. }
             | Self::SessionEnded { .. }
@@ -388,6 +434,9 @@ impl Event {
             | Self::GatewayStop { .. }
             | Self::ModelBegin { .. }
             | Self::ToolBegin { .. }
+            | Self::ApprovalRequested { .. }
+            | Self::ApprovalGiven { .. }
+            | Self::ApprovalDenied { .. }
             | Self::TokenCreated { .. }
             | Self::SetupCreated { .. }
             | Self::SetupRedeemed { .. }

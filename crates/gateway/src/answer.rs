@@ -298,6 +298,20 @@ impl From<SessionError> for ApiError {
             SessionError::NoSuchSession(_) => {
                 Self::new(StatusCode::NOT_FOUND, "no_such_session", why)
             }
+            SessionError::NoSuchApproval(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no_such_approval", why)
+            }
+            SessionError::NoSuchTurn(_) => Self::new(StatusCode::NOT_FOUND, "no_such_turn", why),
+            // No 409: the official clients would try it again.
+            SessionError::OtherCall(_) | SessionError::NotSo { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "approval_refused", why)
+            }
+            SessionError::TooManyWaiting(_) | SessionError::NoRoomToWait => {
+                Self::new(StatusCode::FORBIDDEN, "too_many_waiting", why)
+            }
+            SessionError::StillWaiting { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "turn_waiting", why)
+            }
             SessionError::File { .. }
             | SessionError::Store { .. }
             | SessionError::Version { .. }

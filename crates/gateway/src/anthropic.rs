@@ -2,7 +2,7 @@
 
 use crate::answer::ApiError;
 use crate::openapi::names_model;
-use crate::sse::{Dialect, Events};
+use crate::sse::{self, Dialect, Events};
 use clawdbot_agent::{Answer, Said};
 use clawdbot_domain::Protocol;
 use clawdbot_providers::Finish;
@@ -137,9 +137,8 @@ fn usage(answer: &Answer) -> Value {
     })
 }
 
-impl Telling {
-    /// The whole answer at once.
-    pub(crate) fn whole(&self, answer: &Answer) -> Value {
+impl sse::Telling for Telling {
+    fn whole(&self, answer: &Answer) -> Value {
         json!({
             "id": format!("msg_{}", self.id), "type": "message", "role": "assistant",
             "model": self.model, "content": [{"type": "text", "text": answer.text}],

@@ -4,7 +4,9 @@ use crate::answer::ApiError;
 use crate::live::Rooms;
 use crate::serve::Server;
 use clawdbot_auth::Authenticated;
-use clawdbot_domain::{Principal, Protocol, RequestId, Scope, SessionId, TokenId, UnixTime, Who};
+use clawdbot_domain::{
+    Principal, Protocol, RequestId, Scope, SessionId, TokenId, TurnId, UnixTime, Who,
+};
 use http::{HeaderMap, header};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +22,10 @@ pub(crate) struct Context {
     pub(crate) dialect: Protocol,
     /// Set once the token is known; read for the request's own record.
     pub(crate) actor: OnceLock<TokenId>,
+    /// The name of its turn, if it is one.
+    pub(crate) turn: TurnId,
+    /// The name of a turn that waited, and goes on in this request.
+    pub(crate) goes_on: OnceLock<TurnId>,
     /// Set once the session is known; read for the request's own record.
     pub(crate) session: OnceLock<SessionId>,
     /// The room its body takes, for as long as anything of the request is left.

@@ -1,9 +1,11 @@
 //! The two model routes: an agent turn, or a relay to the model's own provider.
 
 use crate::answer::ApiError;
-use crate::body::{MODEL_BODY, body_of, json};
+use crate::approvals::Approval;
+use crate::body::{self, MODEL_BODY, body_of};
 use crate::caller::Caller;
 use crate::routes::Handled;
+use crate::sse::Telling;
 use crate::turn_stream::{Piece, TurnStream};
 use crate::{anthropic, openai, relay, session, sse};
 use axum::body::Body;
@@ -12,6 +14,7 @@ use clawdbot_domain::{Protocol, Scope};
 use clawdbot_guard::Allowed;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode};
+use serde_json::json;
 use std::sync::Arc;
 
 /// The model name of the one agent there is.
@@ -47,37 +50,23 @@ async fn model_route(caller: Caller, request: Request<Body>, protocol: Protocol)
         .await?;
     match body.model() {
         AGENT | "clawdbot" => {
-            let model = body.model().to_owned();
-            let steps = headers.contains_key(STEPS);
+            let (id, model) = (caller.context().id.to_string(), body.model().to_owned());
+            let steps = wants_steps(&headers);
             match protocol {
                 Protocol::OpenAi => {
                     let asked = openai::Request::parse(body.bytes())?;
-                    let id = caller.context().id.to_string();
                     let usage = asked.includes_usage();
                     let telling = openai::Telling { id, model, usage };
-                    let said = asked.said()?;
-                    let turn = turn(&caller, &headers, said, asked.max_tokens(), allowed).await?;
-                    let answer = if asked.stream {
-                        streamed(turn, telling, steps).await?
-                    } else {
-                        json(StatusCode::OK, &telling.whole(&whole(turn).await?))
-                    };
-                    Ok(session::told(&caller, answer))
+                    let most = asked.max_tokens();
+                    let turn = turn(&caller, &headers, asked.said()?, most, allowed).await?;
+                    answered(&caller, turn, telling, asked.stream, steps).await
                 }
                 Protocol::Anthropic => {
                     let asked = anthropic::Request::parse(body.bytes())?;
-                    let telling = anthropic::Telling {
-                        id: caller.context().id.to_string(),
-                        model,
-                    };
-                    let (said, most) = (asked.said()?, Some(asked.max_tokens()));
-                    let turn = turn(&caller, &headers, said, most, allowed).await?;
-                    let answer = if asked.stream {
-                        streamed(turn, telling, steps).await?
-                    } else {
-                        json(StatusCode::OK, &telling.whole(&whole(turn).await?))
-                    };
-                    Ok(session::told(&caller, answer))
+                    let telling = anthropic::Telling { id, model };
+                    let most = Some(asked.max_tokens());
+                    let turn = turn(&caller, &headers, asked.said()?, most, allowed).await?;
+                    answered(&caller, turn, telling, asked.stream, steps).await
                 }
             }
         }
@@ -129,13 +118,49 @@ async fn turn(
         session,
         max_tokens,
         allowed,
+        turn: caller.context().turn.clone(),
+        resumes: None,
     };
     Ok(TurnStream::new(rooms, question))
 }
 
-async fn streamed(mut turn: TurnStream, telling: impl sse::Dialect, steps: bool) -> Handled {
-    turn.begin(steps).await?;
-    Ok(sse::stream(turn, telling, steps))
+/// True when the client wants to see each step.
+pub(crate) fn wants_steps(headers: &HeaderMap) -> bool {
+    headers.contains_key(STEPS)
+}
+
+/// The answer of a turn, whole or in events. A turn that waits for a person answers 202 with what it
+/// waits for; to a client that knows nothing of it, it is an answer that says so.
+pub(crate) async fn answered(
+    caller: &Caller,
+    mut turn: TurnStream,
+    telling: impl Telling,
+    stream: bool,
+    steps: bool,
+) -> Handled {
+    if stream {
+        turn.begin(steps).await?;
+        return Ok(session::told(caller, sse::stream(turn, telling, steps)));
+    }
+    let mut answer = whole(turn).await?;
+    let waits = answer.waits.take();
+    let mut told = telling.whole(&answer);
+    let status = match waits {
+        None => StatusCode::OK,
+        Some(asked) => {
+            let approval = serde_json::to_value(Approval::from(*asked)).unwrap_or_default();
+            if let Some(told) = told.as_object_mut() {
+                let turn = session::turn_of(caller.context()).as_str();
+                told.insert(
+                    "clawdbot".to_owned(),
+                    json!({"state": "waiting", "turn": turn, "url": format!("/turns/{turn}"),
+                           "approval": approval}),
+                );
+            }
+            StatusCode::ACCEPTED
+        }
+    };
+    Ok(session::told(caller, body::json(status, &told)))
 }
 
 /// Runs a turn to its end.

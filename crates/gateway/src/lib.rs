@@ -7,6 +7,7 @@
 
 mod answer;
 mod anthropic;
+mod approvals;
 mod body;
 mod caller;
 mod caps;
@@ -22,6 +23,7 @@ mod record;
 mod refusals;
 mod relay;
 mod routes;
+mod running;
 mod serve;
 mod service;
 mod session;
@@ -33,6 +35,7 @@ mod tls;
 mod tokens;
 mod tools;
 mod turn_stream;
+mod turns;
 mod watch;
 
 pub use caller::Caller;

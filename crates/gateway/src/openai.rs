@@ -2,7 +2,7 @@
 
 use crate::answer::ApiError;
 use crate::openapi::names_model;
-use crate::sse::{Dialect, Events};
+use crate::sse::{self, Dialect, Events};
 use clawdbot_agent::{Answer, Said};
 use clawdbot_domain::{Protocol, UnixTime};
 use clawdbot_providers::Finish;
@@ -164,19 +164,6 @@ fn usage(answer: &Answer) -> Value {
 }
 
 impl Telling {
-    /// The whole answer at once.
-    pub(crate) fn whole(&self, answer: &Answer) -> Value {
-        json!({
-            "id": format!("chatcmpl-{}", self.id), "object": "chat.completion",
-            "created": UnixTime::now().as_secs(), "model": self.model,
-            "choices": [{
-                "index": 0, "logprobs": null, "finish_reason": finish_reason(answer.finish),
-                "message": {"role": "assistant", "content": answer.text, "refusal": null},
-            }],
-            "usage": usage(answer),
-        })
-    }
-
     fn chunk(&self, choices: &Value) -> Value {
         json!({
             "id": format!("chatcmpl-{}", self.id), "object": "chat.completion.chunk",
@@ -188,6 +175,20 @@ impl Telling {
         self.chunk(
             &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]),
         )
+    }
+}
+
+impl sse::Telling for Telling {
+    fn whole(&self, answer: &Answer) -> Value {
+        json!({
+            "id": format!("chatcmpl-{}", self.id), "object": "chat.completion",
+            "created": UnixTime::now().as_secs(), "model": self.model,
+            "choices": [{
+                "index": 0, "logprobs": null, "finish_reason": finish_reason(answer.finish),
+                "message": {"role": "assistant", "content": answer.text, "refusal": null},
+            }],
+            "usage": usage(answer),
+        })
     }
 }
 

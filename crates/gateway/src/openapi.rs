@@ -110,7 +110,10 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
     }
     if let Some(takes) = row.takes {
         let content = json!({"application/json": {"schema": takes(generator)}});
-        put("requestBody", json!({"required": true, "content": content}));
+        put(
+            "requestBody",
+            json!({"required": !row.perhaps, "content": content}),
+        );
     }
     put("responses", responses(row, generator));
     Value::Object(operation)

@@ -6,8 +6,10 @@
 use crate::answer::ApiError;
 use crate::caller::{Caller, Context};
 use crate::openapi::{SchemaOf, schema_of};
+use crate::running::Running;
 use crate::{
-    anthropic, chat, models, openai, openapi, sessions, setup, state, tokens, tools, watch,
+    anthropic, approvals, chat, models, openai, openapi, sessions, setup, state, tokens, tools,
+    turns, watch,
 };
 use axum::Router;
 use axum::body::Body;
@@ -38,6 +40,8 @@ pub(crate) struct Row {
     pub(crate) summary: &'static str,
     /// The body it takes.
     pub(crate) takes: Option<SchemaOf>,
+    /// It may come without a body.
+    pub(crate) perhaps: bool,
     /// What it answers when all is well.
     pub(crate) gives: Gives,
     /// Answers beyond those that every route may give.
@@ -69,6 +73,7 @@ const fn row(
         name,
         summary,
         takes: None,
+        perhaps: false,
         gives: Gives::Json(200, None),
         also: &[],
     }
@@ -78,6 +83,12 @@ impl Row {
     const fn takes<T: JsonSchema>(mut self) -> Self {
         self.takes = Some(schema_of::<T>);
         self
+    }
+
+    const fn takes_perhaps<T: JsonSchema>(self) -> Self {
+        let mut row = self.takes::<T>();
+        row.perhaps = true;
+        row
     }
 
     const fn gives<T: JsonSchema>(mut self, status: u16) -> Self {
@@ -153,6 +164,22 @@ pub(crate) const TABLE: &[Row] = &[
         .gives::<sessions::Session>(200),
     row("POST", "/sessions/{id}/end", ADMIN, "endSession", "End a session; what was said in it counts as untrusted wherever it comes back")
         .gives::<sessions::Ended>(200),
+    row("GET", "/approvals", ADMIN, "listApprovals", "Calls that wait for a person, and what was decided of late")
+        .gives::<approvals::Approvals>(200),
+    row("GET", "/approvals/{id}", TOOLS, "showApproval", "What became of a call of the caller's own that waits for a person")
+        .gives::<approvals::Approval>(200),
+    row("POST", "/approvals/{id}/approve", ADMIN, "approve", "Say yes to this very call; it counts once, and until five minutes after it was asked for")
+        .gives::<approvals::Approval>(200),
+    row("POST", "/approvals/{id}/deny", ADMIN, "deny", "Say no to this very call")
+        .gives::<approvals::Approval>(200),
+    row("GET", "/turns", ADMIN, "listTurns", "Turns, relays and calls that run, and turns that wait for a person")
+        .gives::<turns::Turns>(200),
+    row("GET", "/turns/{id}", CHAT, "showTurn", "A turn of the caller's own that runs, waits or waited")
+        .gives::<turns::Turn>(200),
+    row("POST", "/turns/{id}/resume", CHAT, "resumeTurn", "Go on with a turn whose call was decided; answers as the model route does")
+        .takes_perhaps::<turns::GoOn>().streams(),
+    row("POST", "/turns/{id}/cancel", ADMIN, "cancelTurn", "End a turn, running or waiting, with all it started; `all` ends every one")
+        .gives::<turns::Cancelled>(200),
 ];
 
 pub(crate) type Handled = Result<Response<Body>, ApiError>;
@@ -192,6 +219,24 @@ pub(crate) fn routes() -> Routes {
     .guarded("GET", "/sessions", Scope::Admin, sessions::list)
     .guarded("GET", "/sessions/{id}", Scope::Chat, sessions::show)
     .guarded("POST", "/sessions/{id}/end", Scope::Admin, sessions::end)
+    .guarded("GET", "/approvals", Scope::Admin, approvals::list)
+    .guarded("GET", "/approvals/{id}", Scope::Tools, approvals::show)
+    .guarded(
+        "POST",
+        "/approvals/{id}/approve",
+        Scope::Admin,
+        approvals::approve,
+    )
+    .guarded(
+        "POST",
+        "/approvals/{id}/deny",
+        Scope::Admin,
+        approvals::deny,
+    )
+    .guarded("GET", "/turns", Scope::Admin, turns::list)
+    .guarded("GET", "/turns/{id}", Scope::Chat, turns::show)
+    .guarded("POST", "/turns/{id}/resume", Scope::Chat, turns::resume)
+    .guarded("POST", "/turns/{id}/cancel", Scope::Admin, turns::cancel)
     .otherwise()
 }
 
@@ -237,10 +282,11 @@ impl Routes {
                     return nobody();
                 };
                 let dialect = context.dialect;
+                let path = request.uri().path().to_owned();
                 let answered =
                     match Caller::identify(&context, request.headers(), Some(scope)).await {
                         Ok(caller) => {
-                            as_long_as_it_counts(caller, scope, &context, |caller| {
+                            as_long_as_it_counts(caller, scope, &context, &path, |caller| {
                                 handler(caller, request)
                             })
                             .await
@@ -290,21 +336,26 @@ async fn as_long_as_it_counts<F: Future<Output = Handled>>(
     caller: Caller,
     scope: Scope,
     context: &Arc<Context>,
+    path: &str,
     handler: impl FnOnce(Caller) -> F,
 ) -> Handled {
     let token = caller.principal().token.clone();
     let works = matches!(scope, Scope::Chat | Scope::Tools);
-    let slot = if works {
-        Some(context.server.caps.turn(&token)?)
+    let place = if works {
+        let slot = context.server.caps.turn(&token)?;
+        Some((slot, Running::enter(context, &token, path)))
     } else {
         None
     };
+    let entered = place.as_ref().map(|(_, entered)| entered);
+    let over = watch::over(Arc::clone(context), token, entered);
+    let mut over = Box::pin(over);
     let response = tokio::select! {
         biased;
         answered = handler(caller) => answered?,
-        () = watch::revoked(Arc::clone(context), token.clone()) => return Err(watch::cut(context)),
+        why = &mut over => return Err(watch::cut(context, why)),
     };
-    Ok(watch::watched(context, token, slot, response))
+    Ok(watch::watched(context, over, place, response))
 }
 
 /// The methods a path takes, for `Allow`.

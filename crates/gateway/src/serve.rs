@@ -6,6 +6,7 @@ use crate::listen::Listener;
 use crate::live::Live;
 use crate::refusals::Refusals;
 use crate::routes::{Routes, routes};
+use crate::running::Running;
 use crate::service;
 use crate::tls::Tls;
 use axum::Router;
@@ -42,6 +43,7 @@ pub(crate) struct Server {
     pub(crate) edge: Edge,
     pub(crate) caps: Caps,
     pub(crate) refusals: Refusals,
+    pub(crate) running: Running,
     pub(crate) router: Router,
     pub(crate) started: Instant,
 }
@@ -81,6 +83,7 @@ pub async fn serve(serving: Serving, live: Live, stop: impl Future<Output = ()>)
         edge: Edge::default(),
         caps: Caps::new(connections),
         refusals: Refusals::default(),
+        running: Running::default(),
         router,
         started: Instant::now(),
     });

@@ -6,7 +6,7 @@ use crate::edge;
 use crate::refusals::Refused;
 use crate::serve::Server;
 use axum::body::Body;
-use clawdbot_domain::{Event, Outcome, Protocol, RequestId};
+use clawdbot_domain::{Event, Outcome, Protocol, RequestId, TurnId};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::convert::Infallible;
@@ -38,9 +38,12 @@ async fn life_of_a_request(
 ) -> Response<Body> {
     let started = Instant::now();
     let rooms = server.live.current();
+    let random = request_id();
     let context = Arc::new(Context {
         address: rooms.edge.client(peer, request.headers()),
-        id: request_id(),
+        turn: TurnId::new(format!("turn_{random}")),
+        goes_on: OnceLock::new(),
+        id: RequestId::new(format!("req_{random}")),
         dialect: dialect_of(request.uri().path(), request.headers()),
         actor: OnceLock::new(),
         session: OnceLock::new(),
@@ -218,11 +221,12 @@ fn shortened(mut path: String) -> String {
     path
 }
 
-fn request_id() -> RequestId {
+/// A request and its turn have one number, so that either leads to the other.
+fn request_id() -> String {
     let mut random = [0; 12];
     // Without randomness an id is still unique enough to find a record by; it guards nothing.
     let _ = getrandom::fill(&mut random);
-    RequestId::new(format!("req_{}", clawdbot_domain::hex(&random)))
+    clawdbot_domain::hex(&random)
 }
 
 /// In which dialect errors are told.

@@ -1,16 +1,19 @@
 //! Which session a request goes on in, and the header that says so.
 
 use crate::answer::ApiError;
-use crate::caller::Caller;
+use crate::caller::{Caller, Context};
 use axum::body::Body;
 use clawdbot_agent::Said;
-use clawdbot_domain::SessionId;
+use clawdbot_domain::{SessionId, TurnId};
 use clawdbot_sessions::{Session, SessionError};
 use http::{HeaderMap, HeaderValue, Response};
 use std::sync::Arc;
 
 /// Names the session in a request, and in every answer of an agent.
 pub(crate) const SESSION: &str = "clawdbot-session";
+
+/// Names the turn in every answer of an agent.
+const TURN: &str = "clawdbot-turn";
 
 /// The session of a conversation. What was found is known to the request's record from here on.
 pub(crate) async fn of(
@@ -38,11 +41,19 @@ pub(crate) fn named(headers: &HeaderMap) -> Result<Option<SessionId>, ApiError> 
     Ok(Some(SessionId::new(text)))
 }
 
-/// The answer, with the session it belongs to.
+/// The name a turn goes by: that under which it waited, if it did.
+pub(crate) fn turn_of(context: &Context) -> &TurnId {
+    context.goes_on.get().unwrap_or(&context.turn)
+}
+
+/// The answer, with the session it belongs to and the name of its turn.
 pub(crate) fn told(caller: &Caller, mut answer: Response<Body>) -> Response<Body> {
-    let session = caller.context().session.get();
-    if let Some(Ok(id)) = session.map(|id| HeaderValue::from_str(id.as_str())) {
-        answer.headers_mut().insert(SESSION, id);
+    let context = caller.context();
+    let session = context.session.get().map(SessionId::as_str);
+    for (name, id) in [(SESSION, session), (TURN, Some(turn_of(context).as_str()))] {
+        if let Some(Ok(id)) = id.map(HeaderValue::from_str) {
+            answer.headers_mut().insert(name, id);
+        }
     }
     answer
 }

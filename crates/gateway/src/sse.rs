@@ -23,6 +23,12 @@ pub(crate) trait Dialect: Send + 'static {
     fn failed(&mut self, error: &ApiError, out: &mut Events);
 }
 
+/// A dialect that can also tell an answer whole.
+pub(crate) trait Telling: Dialect {
+    /// The whole answer at once.
+    fn whole(&self, answer: &Answer) -> Value;
+}
+
 /// Events in wire form.
 #[derive(Debug, Default)]
 pub(crate) struct Events(String);

@@ -3,10 +3,11 @@
 use crate::answer::ApiError;
 use crate::caller::Context;
 use crate::caps::Slot;
+use crate::running::Entered;
 use axum::body::Body;
 use bytes::Bytes;
 use clawdbot_domain::{Event, Outcome, Protocol, TokenId, UnixTime};
-use http::{Response, header};
+use http::{Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use std::future::Future;
 use std::pin::Pin;
@@ -30,8 +31,44 @@ pub(crate) async fn revoked(context: Arc<Context>, token: TokenId) {
     }
 }
 
-/// What the caller of a token that was taken back is told, and the log with it.
-pub(crate) fn cut(context: &Context) -> ApiError {
+/// Why an answer ends before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The token stopped counting.
+    Revoked,
+    /// Somebody ended the turn.
+    Cancelled,
+}
+
+/// Resolves when the answer must end.
+pub(crate) fn over(
+    context: Arc<Context>,
+    token: TokenId,
+    entered: Option<&Entered>,
+) -> impl Future<Output = Why> + Send + use<> {
+    let cancelled = entered.map(Entered::cancelled);
+    async move {
+        let cancelled = async move {
+            match cancelled {
+                Some(cancelled) => cancelled.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = cancelled => Why::Cancelled,
+            () = revoked(context, token) => Why::Revoked,
+        }
+    }
+}
+
+/// What the caller is told whose answer is cut. What becomes of a token is written down here; who ends a
+/// turn has written that down.
+pub(crate) fn cut(context: &Context, why: Why) -> ApiError {
+    if why == Why::Cancelled {
+        // A status that no client's library tries again.
+        let told = "the turn was ended by an operator";
+        return ApiError::new(StatusCode::GONE, "turn_cancelled", told);
+    }
     let reason = "the token stopped counting while the answer was on its way";
     tracing::warn!(request = %context.id, reason, "security: answer cut");
     let event = Event::AnswerCut {
@@ -45,8 +82,8 @@ pub(crate) fn cut(context: &Context) -> ApiError {
 /// Watches the rest of an answer; one that is whole already needs no watching.
 pub(crate) fn watched(
     context: &Arc<Context>,
-    token: TokenId,
-    slot: Option<Slot>,
+    over: Pin<Box<dyn Future<Output = Why> + Send>>,
+    place: Option<(Slot, Entered)>,
     response: Response<Body>,
 ) -> Response<Body> {
     if response.body().size_hint().exact().is_some() {
@@ -57,24 +94,24 @@ pub(crate) fn watched(
     response.map(|inner| {
         Body::new(Watched {
             inner,
-            revoked: Box::pin(revoked(Arc::clone(context), token)),
+            over,
             context: Arc::clone(context),
             events,
             cut: false,
-            _slot: slot,
+            _place: place,
         })
     })
 }
 
 struct Watched {
     inner: Body,
-    revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
+    over: Pin<Box<dyn Future<Output = Why> + Send>>,
     context: Arc<Context>,
     /// The answer is told in events, so its end can be told as one.
     events: bool,
     cut: bool,
     /// Given back when the answer is over or its client has gone.
-    _slot: Option<Slot>,
+    _place: Option<(Slot, Entered)>,
 }
 
 impl http_body::Body for Watched {
@@ -88,14 +125,14 @@ impl http_body::Body for Watched {
         if self.cut {
             return Poll::Ready(None);
         }
-        if self.revoked.as_mut().poll(poller).is_pending() {
+        let Poll::Ready(why) = self.over.as_mut().poll(poller) else {
             let frame = ready!(Pin::new(&mut self.inner).poll_frame(poller));
             return Poll::Ready(frame);
-        }
+        };
         self.cut = true;
         // The turn or the provider's answer ends here and now, not when somebody reads on.
         self.inner = Body::empty();
-        let error = cut(&self.context);
+        let error = cut(&self.context, why);
         Poll::Ready(Some(if self.events {
             let told = error.body(self.context.dialect);
             let name = match self.context.dialect {

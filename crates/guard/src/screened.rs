@@ -22,6 +22,14 @@ impl Screened {
         &self.text
     }
 
+    /// The text without the delimiters that mark it as data.
+    pub fn inner(&self) -> &str {
+        match self.provenance {
+            Provenance::Untrusted => crate::spotlight::inside(&self.text),
+            Provenance::Operator | Provenance::User => &self.text,
+        }
+    }
+
     /// Whose words these are.
     pub fn provenance(&self) -> Provenance {
         self.provenance

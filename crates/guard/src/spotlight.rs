@@ -23,6 +23,17 @@ pub(crate) fn spotlight(text: &str, boundary: &str) -> String {
     format!("<<<untrusted-data {boundary}>>>\n{inner}\n<<<end-untrusted-data {boundary}>>>")
 }
 
+/// What stands between our delimiters; all of a text that has none.
+pub(crate) fn inside(shown: &str) -> &str {
+    let [begin, end] = MARKS;
+    let inner = shown
+        .strip_prefix(begin)
+        .and_then(|rest| rest.split_once(">>>\n"))
+        .and_then(|(_, rest)| rest.rsplit_once('\n'))
+        .filter(|(_, last)| last.starts_with(end));
+    inner.map_or(shown, |(inner, _)| inner)
+}
+
 /// Takes out characters that people do not see and models read: they have no honest use in data.
 fn without_smuggling(text: &str) -> String {
     if text.is_ascii() {
@@ -80,6 +91,14 @@ mod tests {
             spotlight("hello", "req-1"),
             "<<<untrusted-data req-1>>>\nhello\n<<<end-untrusted-data req-1>>>"
         );
+    }
+
+    #[test]
+    fn what_was_put_between_delimiters_comes_out_again() {
+        for text in ["hello", "", "two\nlines\n", "a >>>\n b", "\n"] {
+            assert_eq!(inside(&spotlight(text, "req-1")), text);
+        }
+        assert_eq!(inside("plain >>>\ntext\n"), "plain >>>\ntext\n");
     }
 
     #[test]

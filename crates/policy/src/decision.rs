@@ -1,6 +1,6 @@
 //! What a decision is: a value that names the rules that made it.
 
-use clawdbot_domain::{Audited, Event, Outcome, ToolCall, Who};
+use clawdbot_domain::{ApprovalId, Audited, Event, Outcome, ToolCall, Who};
 use serde::Serialize;
 use std::fmt;
 
@@ -107,6 +107,7 @@ pub struct Permit {
     call: ToolCall,
     who: Who,
     rules: Vec<String>,
+    approval: Option<ApprovalId>,
 }
 
 impl Permit {
@@ -115,7 +116,14 @@ impl Permit {
             call,
             who,
             rules: explanation.in_short(),
+            approval: None,
         }
+    }
+
+    /// For a call that a person approved.
+    pub(crate) fn approved(mut self, by: ApprovalId) -> Self {
+        self.approval = Some(by);
+        self
     }
 
     /// The call it is for.
@@ -140,6 +148,7 @@ impl Audited for Permit {
             tool: self.call.name.clone(),
             effect: self.call.effect,
             rules: self.rules.clone(),
+            approval: self.approval.clone(),
             arguments: first_bytes(self.call.canonical_arguments(), ARGUMENTS_IN_RECORD),
             arguments_sha256: self.call.arguments_sha256(),
         }
@@ -198,6 +207,18 @@ macro_rules! refused_call {
         }
     };
 }
+impl Ask {
+    /// How its arguments stand in a record: cut where they are long, with the hash of all of them beside.
+    pub fn arguments_in_record(&self) -> String {
+        first_bytes(self.call.canonical_arguments(), ARGUMENTS_IN_RECORD)
+    }
+
+    /// The call and the explanation, to ask a person about.
+    pub fn into_parts(self) -> (ToolCall, Explanation) {
+        (self.call, self.explanation)
+    }
+}
+
 refused_call!(Ask);
 refused_call!(Denial);
 

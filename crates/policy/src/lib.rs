@@ -33,4 +33,4 @@ mod decision;
 mod rules;
 
 pub use decision::{Ask, Decision, Denial, Explanation, Permit, RuleSaid, Verdict};
-pub use rules::{Facts, RuleOfTwo, SandboxRule, ToolPolicy};
+pub use rules::{Facts, Presented, RuleOfTwo, SandboxRule, ToolPolicy};

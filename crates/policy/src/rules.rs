@@ -2,7 +2,8 @@
 
 use crate::decision::{Ask, Decision, Denial, Explanation, Permit, RuleSaid, Verdict};
 use clawdbot_domain::{
-    Effect, Principal, SandboxMode, Scope, Taint, ToolCall, ToolName, ToolPolicyMode, Who,
+    Approval, Effect, Principal, SandboxMode, Scope, Taint, ToolCall, ToolName, ToolPolicyMode,
+    UnixTime, Who,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -37,6 +38,18 @@ pub struct Facts<'a> {
     pub who: &'a Who,
     /// What the session has taken in.
     pub taint: Taint,
+    /// A person's approval, presented with the call.
+    pub approval: Option<Presented<'a>>,
+}
+
+/// An approval that is presented with a call. It was spent before it came here; whether it is for this
+/// very call is decided here.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'a> {
+    /// What a person said yes to.
+    pub approval: &'a Approval,
+    /// The time.
+    pub now: UnixTime,
 }
 
 /// The rules in force. Built from settings; a live change is a new value.
@@ -72,7 +85,10 @@ impl ToolPolicy {
         let explanation = self.explain(&call.name, call.effect, command_of(&call), facts);
         match explanation.verdict() {
             Verdict::Allow => Decision::Allow(Permit::new(call, facts.who.clone(), &explanation)),
-            Verdict::Ask => Decision::Ask(Ask::new(call, explanation)),
+            Verdict::Ask => match facts.approval {
+                None => Decision::Ask(Ask::new(call, explanation)),
+                Some(presented) => approved(call, explanation, facts, presented),
+            },
             Verdict::Deny => Decision::Deny(Denial::new(call, explanation)),
         }
     }
@@ -205,6 +221,56 @@ impl ToolPolicy {
     }
 }
 
+/// An approval turns what would be asked into what is allowed, and nothing else: whatever a rule denies
+/// stays denied. One that is not for this very call turns it into a no.
+fn approved(
+    call: ToolCall,
+    mut explanation: Explanation,
+    facts: Facts<'_>,
+    presented: Presented<'_>,
+) -> Decision {
+    const RULE: &str = "approval";
+    let id = &presented.approval.id;
+    if let Some(what) = does_not_cover(&call, facts, presented) {
+        let why = format!("approval {id} is for {what}");
+        explanation.rules.push(said(RULE, Verdict::Deny, why));
+        return Decision::Deny(Denial::new(call, explanation));
+    }
+    let why = format!("a person approved this very call ({id})");
+    explanation.rules.push(said(RULE, Verdict::Allow, why));
+    let permit = Permit::new(call, facts.who.clone(), &explanation);
+    Decision::Allow(permit.approved(id.clone()))
+}
+
+/// What an approval is for instead.
+fn does_not_cover(
+    call: &ToolCall,
+    facts: Facts<'_>,
+    presented: Presented<'_>,
+) -> Option<&'static str> {
+    let Approval {
+        id: _,
+        token,
+        session,
+        tool,
+        arguments_sha256,
+        expires,
+    } = presented.approval;
+    if *token != facts.principal.token {
+        Some("another token")
+    } else if *session != facts.who.session {
+        Some("another session")
+    } else if *tool != call.name {
+        Some("another tool")
+    } else if *arguments_sha256 != call.arguments_sha256() {
+        Some("other arguments")
+    } else if presented.now >= *expires {
+        Some("an earlier time: it is over")
+    } else {
+        None
+    }
+}
+
 fn scope_rule(principal: &Principal) -> RuleSaid {
     const RULE: &str = "token.scopes";
     if principal.scopes.has(Scope::Tools) {
@@ -259,7 +325,7 @@ fn set_list<T: Ord + ToString>(key: &str, items: &BTreeSet<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clawdbot_domain::{ScopeSet, TokenEnv, TokenId};
+    use clawdbot_domain::{Audited as _, Event, ScopeSet, TokenEnv, TokenId};
     use serde_json::json;
 
     fn principal(scopes: ScopeSet) -> Principal {
@@ -292,6 +358,7 @@ mod tests {
             principal: &principal,
             who: &Who::default(),
             taint,
+            approval: None,
         };
         policy.explain(&name(tool), effect, None, facts).verdict()
     }
@@ -344,6 +411,7 @@ mod tests {
             principal: &principal,
             who: &Who::default(),
             taint: Taint::Clean,
+            approval: None,
         };
         let said = policy(ToolPolicyMode::Permissive, &[], &[]).explain(
             &name("read_file"),
@@ -398,6 +466,7 @@ mod tests {
                 principal: &principal,
                 who: &Who::default(),
                 taint: Taint::Clean,
+                approval: None,
             },
         )
     }
@@ -447,6 +516,103 @@ mod tests {
         }
     }
 
+    /// A call that policy asks about, with an approval for it, and what is changed about either.
+    fn with_approval(change: impl FnOnce(&mut ToolCall, &mut Approval, &mut Who)) -> Decision {
+        let principal = principal(ScopeSet::ALL);
+        let session = clawdbot_domain::SessionId::new("s1");
+        let mut who = Who {
+            session: Some(session.clone()),
+            ..Who::default()
+        };
+        let mut call = ToolCall {
+            id: "1".into(),
+            name: name("write_file"),
+            effect: Effect::Write,
+            arguments: json!({"path": "a", "content": "b"})
+                .as_object()
+                .unwrap()
+                .clone(),
+        };
+        let mut approval = Approval {
+            id: clawdbot_domain::ApprovalId::new("apr_1"),
+            token: principal.token.clone(),
+            session: Some(session),
+            tool: call.name.clone(),
+            arguments_sha256: call.arguments_sha256(),
+            expires: UnixTime::from_secs(300),
+        };
+        change(&mut call, &mut approval, &mut who);
+        let facts = Facts {
+            principal: &principal,
+            who: &who,
+            taint: Taint::Hostile,
+            approval: Some(Presented {
+                approval: &approval,
+                now: UnixTime::from_secs(299),
+            }),
+        };
+        let allowed = ["write_file", "edit_file"];
+        policy(ToolPolicyMode::Restrictive, &allowed, &[]).decide(call, facts)
+    }
+
+    #[test]
+    fn an_approval_permits_the_very_call_and_stands_in_its_record() {
+        let Decision::Allow(permit) = with_approval(|_, _, _| {}) else {
+            panic!("not allowed")
+        };
+        let rules = permit.rules().join(" ");
+        assert_eq!(
+            rules,
+            "token.scopes=allow tools.allowList=allow tools.policy=ask promptInjection.ruleOfTwo=ask approval=allow"
+        );
+        let Event::ToolBegin { approval, .. } = permit.event() else {
+            panic!("another event")
+        };
+        assert_eq!(approval.unwrap().as_str(), "apr_1");
+    }
+
+    type Change = fn(&mut ToolCall, &mut Approval, &mut Who);
+
+    #[test]
+    fn an_approval_of_anything_else_permits_nothing() {
+        let changes: [(&str, Change); 8] = [
+            ("other arguments", |call, _, _| {
+                call.arguments.insert("content".into(), json!("c"));
+            }),
+            ("other arguments", |call, _, _| {
+                call.arguments.insert("more".into(), json!(null));
+            }),
+            ("another tool", |call, _, _| call.name = name("edit_file")),
+            ("another token", |_, approval, _| {
+                approval.token = TokenId::new("t2");
+            }),
+            ("another session", |_, _, who| {
+                who.session = Some(clawdbot_domain::SessionId::new("s2"));
+            }),
+            ("another session", |_, _, who| who.session = None),
+            ("another session", |_, approval, _| approval.session = None),
+            ("it is over", |_, approval, _| {
+                approval.expires = UnixTime::from_secs(299);
+            }),
+        ];
+        for (why, change) in changes {
+            let Decision::Deny(denial) = with_approval(change) else {
+                panic!("{why}: not denied")
+            };
+            let said = denial.explanation().against();
+            assert!(said[0].why.contains(why), "{why}: {}", said[0].why);
+        }
+    }
+
+    #[test]
+    fn an_approval_does_not_lift_what_is_denied() {
+        let listed = with_approval(|call, approval, _| {
+            call.name = name("run_command");
+            approval.tool = name("run_command");
+        });
+        assert!(matches!(listed, Decision::Deny(_)), "{listed:?}");
+    }
+
     #[test]
     fn a_refusal_names_the_one_command_that_would_allow_it() {
         let policy = policy(ToolPolicyMode::Restrictive, &["read_file"], &[]);
@@ -455,6 +621,7 @@ mod tests {
             principal: &principal,
             who: &Who::default(),
             taint: Taint::Clean,
+            approval: None,
         };
         let said = policy.explain(&name("list_directory"), Effect::Read, None, facts);
         assert_eq!(

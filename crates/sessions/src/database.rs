@@ -30,7 +30,35 @@ const SCHEMA: &str = "
         session TEXT NOT NULL
     ) STRICT;
     CREATE INDEX answers_by_digest ON answers (digest);
-    CREATE INDEX answers_of_session ON answers (session);";
+    CREATE INDEX answers_of_session ON answers (session);
+    CREATE TABLE approvals (
+        id TEXT PRIMARY KEY,
+        token TEXT NOT NULL,
+        session TEXT,
+        turn TEXT,
+        tool TEXT NOT NULL,
+        effect TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        reasons TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        decided_by TEXT,
+        tag BLOB
+    ) STRICT;
+    CREATE INDEX approvals_of_token ON approvals (token, state);
+    CREATE INDEX approvals_by_time ON approvals (created);
+    CREATE TABLE turns (
+        id TEXT PRIMARY KEY,
+        token TEXT NOT NULL,
+        session TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        approval TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX turns_of_token ON turns (token);";
 
 /// What a commit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

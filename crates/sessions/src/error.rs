@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use crate::approval::ApprovalState;
 use std::path::PathBuf;
 
 /// Why something could not be done with a session, an approval or a turn.
@@ -46,4 +47,37 @@ pub enum SessionError {
     /// There is none, it is over, or it is another token's: one answer for all.
     #[error("there is no session {0:?} of this token, or it is over")]
     NoSuchSession(String),
+    /// There is none, or it is another token's or session's: one answer for all.
+    #[error("there is no approval {0:?} for this token in this session")]
+    NoSuchApproval(String),
+    /// It was asked about another call.
+    #[error("approval {0} is for another call: tool and arguments must be the very same")]
+    OtherCall(String),
+    /// It cannot be used or decided in this state.
+    #[error("approval {id} {}", state.words())]
+    NotSo {
+        /// Which.
+        id: String,
+        /// What it is in.
+        state: ApprovalState,
+    },
+    /// As many calls of the token wait as may.
+    #[error(
+        "{0} calls of this token wait for a person already; no more is asked until some are decided"
+    )]
+    TooManyWaiting(u32),
+    /// There is none, or it is another token's.
+    #[error("there is no turn {0:?} of this token that waits")]
+    NoSuchTurn(String),
+    /// Nobody has decided yet.
+    #[error("turn {turn} still waits for approval {approval}")]
+    StillWaiting {
+        /// Which turn.
+        turn: String,
+        /// For which approval.
+        approval: String,
+    },
+    /// The conversation is too large to be kept, or too much is kept already.
+    #[error("the conversation is too large to wait for a person, or too many wait")]
+    NoRoomToWait,
 }

@@ -4,6 +4,7 @@ use crate::database::Durability;
 use crate::error::SessionError;
 use crate::key::{Digest, Key};
 use crate::store::SessionStore;
+use crate::{approval, turn};
 use clawdbot_domain::{SessionId, Taint, TokenId, UnixTime};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use std::collections::BTreeSet;
@@ -384,6 +385,8 @@ fn ids(
 pub(crate) fn forget(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<bool> {
     tx.prepare_cached("DELETE FROM answers WHERE session = ?1")?
         .execute([id])?;
+    approval::void_session(tx, id)?;
+    turn::cancel_session(tx, id)?;
     let gone = tx
         .prepare_cached("DELETE FROM sessions WHERE id = ?1")?
         .execute([id])?;

@@ -104,33 +104,96 @@ pub(super) async fn talk(client: &Client) -> CliResult {
 /// Asks, prints the answer as it comes, and keeps both in the history.
 async fn ask(client: &Client, history: &mut Vec<Value>, message: &str, steps: bool) -> CliResult {
     history.push(json!({"role": "user", "content": message}));
-    let mut answer = String::new();
-    let mut fresh_line = true;
-    client
-        .ask(history, |heard| match heard {
+    let mut screen = Screen::new(steps);
+    client.ask(history, |heard| screen.take(heard)).await?;
+    say!("");
+    while let Some(waits) = screen.waits.take() {
+        // Nobody is there to ask: the turn waits, and the answer has said how to go on.
+        if !std::io::stdin().is_terminal() {
+            history.push(json!({"role": "assistant", "content": screen.answer}));
+            return Ok(Exit::Unavailable);
+        }
+        decide(client, &waits).await?;
+        let turn = field(&waits, "turn");
+        client.go_on(&turn, |heard| screen.take(heard)).await?;
+        say!("");
+    }
+    history.push(json!({"role": "assistant", "content": screen.answer}));
+    Ok(Exit::Done)
+}
+
+/// What has come of an answer so far.
+struct Screen {
+    steps: bool,
+    answer: String,
+    fresh_line: bool,
+    /// The step in which the turn began to wait.
+    waits: Option<Value>,
+}
+
+impl Screen {
+    const fn new(steps: bool) -> Self {
+        Self {
+            steps,
+            answer: String::new(),
+            fresh_line: true,
+            waits: None,
+        }
+    }
+
+    fn take(&mut self, heard: Heard) {
+        match heard {
             // The first event of a stream carries no text; it is no reason for a line break.
             Heard::Text(text) if text.is_empty() => {}
             Heard::Text(text) => {
                 let _ = write!(anstream::stdout().lock(), "{}", visible(&text));
                 let _ = anstream::stdout().lock().flush();
-                fresh_line = text.ends_with('\n');
-                answer.push_str(&text);
+                self.fresh_line = text.ends_with('\n');
+                self.answer.push_str(&text);
             }
-            Heard::Step(step) if steps => {
-                if !fresh_line {
-                    say!("");
-                    fresh_line = true;
+            Heard::Step(step) => {
+                if self.steps {
+                    if !self.fresh_line {
+                        say!("");
+                        self.fresh_line = true;
+                    }
+                    if let Some(line) = told(&step) {
+                        note!("  {line}");
+                    }
                 }
-                if let Some(line) = told(&step) {
-                    note!("  {line}");
+                if field(&step, "step") == "waits" {
+                    self.waits = Some(step);
                 }
             }
-            Heard::Step(_) => {}
-        })
-        .await?;
-    say!("");
-    history.push(json!({"role": "assistant", "content": answer}));
-    Ok(Exit::Done)
+        }
+    }
+}
+
+fn field(step: &Value, name: &str) -> String {
+    let value = step.get(name).and_then(Value::as_str);
+    value.unwrap_or_default().to_owned()
+}
+
+/// Shows the whole call, asks, and tells the gateway. Whatever is not a plain yes is a no.
+async fn decide(client: &Client, waits: &Value) -> Result<(), Failure> {
+    note!("");
+    note!("  {} wants to run with", field(waits, "tool"));
+    note!("  {}", visible(&field(waits, "arguments")));
+    let reasons = waits.get("reasons").and_then(Value::as_array).cloned();
+    for reason in reasons.iter().flatten().filter_map(Value::as_str) {
+        note!("  because {}", visible(reason));
+    }
+    let _ = write!(anstream::stderr().lock(), "  run this very call? [y/N] ");
+    let line = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).map(|_| line)
+    });
+    let line = line.await.map_err(|e| Failure::new(Exit::Bug, e))?;
+    let line = line.map_err(|e| Failure::new(Exit::Io, format!("cannot read: {e}")))?;
+    let yes = matches!(line.trim(), "y" | "Y" | "yes");
+    let what = if yes { "approve" } else { "deny" };
+    let path = format!("/approvals/{}/{what}", field(waits, "approval"));
+    client.post(&path, &json!({})).await.map(drop)
 }
 
 /// Model output is somebody else's text: a terminal must not obey it.
@@ -207,6 +270,12 @@ fn told(step: &Value) -> Option<String> {
             };
             format!("{verdict:<10} {} by {named}; {}", text("tool"), record())
         }
+        "waits" => format!(
+            "waits      {} for a person until {}; {}",
+            text("tool"),
+            text("expires"),
+            record()
+        ),
         "ran" => format!("sandboxed  {} ran under {}", text("tool"), list("layers")),
         _ => return None,
     };

@@ -1,5 +1,6 @@
 //! The command line: one file a command group.
 
+mod approvals;
 mod audit;
 mod backup;
 mod chat;
@@ -16,6 +17,7 @@ mod sessions;
 mod status;
 mod tokens;
 mod tools;
+mod turns;
 mod up;
 
 pub use outcome::{CliResult, Exit, Failure};
@@ -73,6 +75,12 @@ enum Command {
     /// The tools, and whether a call of one would be allowed
     #[command(subcommand)]
     Tools(tools::ToolsCommand),
+    /// Calls that wait for a person: look at them, approve or deny
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
+    /// Turns that run or wait: see them, end them
+    #[command(subcommand)]
+    Turns(turns::TurnsCommand),
     /// Read and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -112,6 +120,8 @@ pub fn run(cli: Cli) -> Exit {
             Command::Tokens(command) => tokens::run(command, &home),
             Command::Sessions(command) => sessions::run(command, &home),
             Command::Tools(command) => tools::run(command, &home),
+            Command::Approvals(command) => approvals::run(command, &home),
+            Command::Turns(command) => turns::run(command, &home),
             Command::Audit(command) => audit::run(command, &home),
             Command::Guard(command) => guard::run(command, &home),
             Command::Sandbox(command) => sandbox::run(command, &home),

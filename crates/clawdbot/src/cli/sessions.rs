@@ -93,6 +93,19 @@ pub(super) fn failed(error: &SessionError) -> Failure {
             Failure::new(Exit::BadData, format!("there is no session {id:?}"))
                 .hint("clawdbot sessions list")
         }
+        SessionError::NoSuchApproval(id) => {
+            Failure::new(Exit::BadData, format!("there is no approval {id:?}"))
+                .hint("clawdbot approvals list")
+        }
+        SessionError::NoSuchTurn(id) => {
+            Failure::new(Exit::BadData, format!("there is no turn {id:?} that waits"))
+                .hint("clawdbot turns list")
+        }
+        SessionError::NotSo { .. }
+        | SessionError::OtherCall(_)
+        | SessionError::StillWaiting { .. }
+        | SessionError::TooManyWaiting(_)
+        | SessionError::NoRoomToWait => Failure::new(Exit::Refused, error),
         SessionError::File { .. }
         | SessionError::Store { .. }
         | SessionError::Version { .. }

@@ -77,6 +77,7 @@ fn explain(
         principal: &principal,
         who: &Who::default(),
         taint,
+        approval: None,
     };
     wire::tool_policy(settings).explain(&spec.name, spec.effect, command, facts)
 }

@@ -91,6 +91,7 @@ impl House {
             principal: &principal,
             who: &Who::default(),
             taint: Taint::Clean,
+            approval: None,
         };
         let Decision::Allow(permit) = self.policy.decide(call.unwrap(), facts) else {
             unreachable!("the policy of this test allows everything")

@@ -1,0 +1,144 @@
+//! `/approvals`: calls that wait for a person. Who decides holds the scope admin; whose call it is sees
+//! what became of it.
+
+use crate::answer::ApiError;
+use crate::body::json_of;
+use crate::caller::Caller;
+use crate::record::{blocking, recorded};
+use crate::routes::{Handled, id_in};
+use axum::body::Body;
+use clawdbot_domain::{ApprovalId, Effect, SessionId, TokenId, ToolName, TurnId, UnixTime};
+use clawdbot_sessions::{ApprovalInfo, ApprovalState, SessionError};
+use http::{Request, StatusCode};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A call that waits for a person, or waited.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Approval {
+    /// Its id.
+    #[schemars(with = "String")]
+    id: ApprovalId,
+    /// What became of it.
+    #[schemars(extend("enum" = ["waiting", "given", "denied", "spent", "expired", "void"]))]
+    state: &'static str,
+    /// Of which tool.
+    #[schemars(with = "String")]
+    tool: ToolName,
+    /// What the tool does to the world.
+    #[schemars(with = "String")]
+    effect: Effect,
+    /// The whole arguments: JSON, in which every hidden character is written out.
+    arguments: String,
+    /// SHA-256 of the canonical arguments: what is approved.
+    arguments_sha256: String,
+    /// Letters in the arguments that are not ASCII: one may look like another.
+    foreign_letters: Vec<String>,
+    /// Why a person is asked.
+    reasons: Vec<String>,
+    /// Whose call it is.
+    #[schemars(with = "String")]
+    token: TokenId,
+    /// In which session, if in one.
+    #[schemars(with = "Option<String>")]
+    session: Option<SessionId>,
+    /// Which turn waits with it, if one does.
+    #[schemars(with = "Option<String>")]
+    turn: Option<TurnId>,
+    /// When it was asked for; RFC 3339 in UTC.
+    created: String,
+    /// From when on it does not count.
+    expires: String,
+    /// Who decided.
+    decided_by: Option<String>,
+    /// Where its state is told to whose call it is.
+    url: String,
+}
+
+/// Approvals.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Approvals {
+    /// Newest first.
+    data: Vec<Approval>,
+}
+
+impl From<ApprovalInfo> for Approval {
+    fn from(info: ApprovalInfo) -> Self {
+        Self {
+            arguments: info.shown(),
+            foreign_letters: info.foreign_letters().iter().map(char::to_string).collect(),
+            url: format!("/approvals/{}", info.id),
+            state: info.state.as_str(),
+            created: info.created.to_string(),
+            expires: info.expires.to_string(),
+            id: info.id,
+            tool: info.tool,
+            effect: info.effect,
+            arguments_sha256: info.arguments_sha256,
+            reasons: info.reasons,
+            token: info.token,
+            session: info.session,
+            turn: info.turn,
+            decided_by: info.decided_by,
+        }
+    }
+}
+
+impl Approval {
+    /// Where its state is told.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// `GET /approvals`.
+pub(crate) async fn list(caller: Caller, _: Request<Body>) -> Handled {
+    let store = Arc::clone(&caller.rooms().sessions);
+    let all = blocking(move || Ok(store.approvals(UnixTime::now())?)).await?;
+    let data = all.into_iter().map(Approval::from).collect();
+    Ok(json_of(StatusCode::OK, &Approvals { data }))
+}
+
+/// `GET /approvals/{id}`: of the caller's own calls.
+pub(crate) async fn show(caller: Caller, request: Request<Body>) -> Handled {
+    let store = Arc::clone(&caller.rooms().sessions);
+    let (id, token) = (id_of(&request), caller.principal().token.clone());
+    let look = move || Ok(store.approval(Some(&token), &id, UnixTime::now())?);
+    Ok(json_of(
+        StatusCode::OK,
+        &Approval::from(blocking(look).await?),
+    ))
+}
+
+/// `POST /approvals/{id}/approve`.
+pub(crate) async fn approve(caller: Caller, request: Request<Body>) -> Handled {
+    decide(&caller, id_of(&request), true).await
+}
+
+/// `POST /approvals/{id}/deny`.
+pub(crate) async fn deny(caller: Caller, request: Request<Body>) -> Handled {
+    decide(&caller, id_of(&request), false).await
+}
+
+fn id_of(request: &Request<Body>) -> ApprovalId {
+    ApprovalId::new(id_in(request))
+}
+
+async fn decide(caller: &Caller, id: ApprovalId, give: bool) -> Handled {
+    let store = Arc::clone(&caller.rooms().sessions);
+    let (looking, wanted) = (Arc::clone(&store), id.clone());
+    let look = move || Ok(looking.approval(None, &wanted, UnixTime::now())?);
+    let asked = blocking(look).await?;
+    if asked.state != ApprovalState::Waiting {
+        let (id, state) = (asked.id.to_string(), asked.state);
+        return Err(SessionError::NotSo { id, state }.into());
+    }
+    let by = format!("token {}", caller.principal().token);
+    let work = move || {
+        let decided = store.decide(&id, give, &by, UnixTime::now());
+        decided.map_err(ApiError::from)
+    };
+    let decided = recorded(caller, vec![asked.decided_event(give)], work).await?;
+    Ok(json_of(StatusCode::OK, &Approval::from(decided)))
+}

@@ -1,0 +1,547 @@
+//! A call that waits for a person, and what the person said.
+//!
+//! An approval binds one call to the byte: token, session, tool and the hash of the canonical arguments.
+//! It counts for five minutes from when it was asked for, once. That it was given carries a keyed tag, so
+//! that whoever can write the database but not read the key cannot give one.
+
+use crate::database::Durability;
+use crate::error::SessionError;
+use crate::key::{Digest, Key};
+use crate::store::SessionStore;
+use clawdbot_domain::{
+    Approval, ApprovalId, Effect, Event, SessionId, TokenId, ToolCall, ToolName, TurnId, UnixTime,
+};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// How long a person has to decide, and the call to be made.
+pub const APPROVAL_LASTS: Duration = Duration::from_secs(300);
+
+/// Calls of one token that wait at once.
+const MAX_WAITING_OF_TOKEN: u32 = 32;
+
+/// Approvals kept in all, decided ones among them; the oldest make room.
+const MAX_APPROVALS: u32 = 10_000;
+
+/// How long what was decided can still be looked at.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// A clock that is set back further than this since an approval was asked for ends it: otherwise it
+/// would last as much longer.
+const CLOCK_STEP: Duration = Duration::from_secs(5);
+
+/// What became of an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApprovalState {
+    /// A person is asked.
+    Waiting,
+    /// A person said yes, and the call has not been made.
+    Given,
+    /// A person said no.
+    Denied,
+    /// The call was made.
+    Spent,
+    /// Five minutes have passed.
+    Expired,
+    /// Its session or turn was ended.
+    Void,
+}
+
+impl ApprovalState {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Given => "given",
+            Self::Denied => "denied",
+            Self::Spent => "spent",
+            Self::Expired => "expired",
+            Self::Void => "void",
+        }
+    }
+
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Waiting => "is not decided yet",
+            Self::Given => "is given already",
+            Self::Denied => "was denied",
+            Self::Spent => "is spent: it counted for one call",
+            Self::Expired => "is over: it counted for five minutes",
+            Self::Void => "is void: its session or turn was ended",
+        }
+    }
+
+    /// What is no state of ours permits nothing.
+    fn parse(text: &str) -> Self {
+        let all = [
+            Self::Waiting,
+            Self::Given,
+            Self::Denied,
+            Self::Spent,
+            Self::Expired,
+        ];
+        let found = all.into_iter().find(|state| state.as_str() == text);
+        found.unwrap_or(Self::Void)
+    }
+}
+
+/// What a person is asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Whose call it is.
+    pub token: TokenId,
+    /// In which session.
+    pub session: Option<SessionId>,
+    /// Of which turn.
+    pub turn: Option<TurnId>,
+    /// The call.
+    pub call: ToolCall,
+    /// Why a person is asked.
+    pub reasons: Vec<String>,
+}
+
+/// An approval, as people look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalInfo {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Whose call it is.
+    pub token: TokenId,
+    /// In which session.
+    pub session: Option<SessionId>,
+    /// Of which turn.
+    pub turn: Option<TurnId>,
+    /// Of which tool.
+    pub tool: ToolName,
+    /// What the tool does to the world.
+    pub effect: Effect,
+    /// The whole arguments, canonical JSON.
+    pub arguments: String,
+    /// Their SHA-256 in hex.
+    pub arguments_sha256: String,
+    /// Why a person is asked.
+    pub reasons: Vec<String>,
+    /// When it was asked for.
+    pub created: UnixTime,
+    /// From when on it no longer counts.
+    pub expires: UnixTime,
+    /// What became of it.
+    pub state: ApprovalState,
+    /// Who decided.
+    pub decided_by: Option<String>,
+}
+
+impl ApprovalInfo {
+    /// As it is written down when a person decides.
+    pub fn decided_event(&self, given: bool) -> Event {
+        let (approval, tool) = (self.id.clone(), self.tool.clone());
+        let arguments_sha256 = self.arguments_sha256.clone();
+        let requested_by = self.token.clone();
+        if given {
+            Event::ApprovalGiven {
+                approval,
+                tool,
+                arguments_sha256,
+                requested_by,
+            }
+        } else {
+            Event::ApprovalDenied {
+                approval,
+                tool,
+                arguments_sha256,
+                requested_by,
+            }
+        }
+    }
+
+    /// The whole arguments as a person must see them: still JSON of the same value, but every character
+    /// that a screen hides, reorders or obeys is written out.
+    pub fn shown(&self) -> String {
+        shown(&self.arguments)
+    }
+
+    /// Letters that are not ASCII, each once: `а` is not `a`.
+    pub fn foreign_letters(&self) -> Vec<char> {
+        let mut found: Vec<char> = Vec::new();
+        for c in self.arguments.chars() {
+            if !c.is_ascii() && c.is_alphanumeric() && found.len() < 16 && !found.contains(&c) {
+                found.push(c);
+            }
+        }
+        found
+    }
+
+    fn of(request: Request, id: ApprovalId, now: UnixTime) -> Self {
+        Self {
+            id,
+            token: request.token,
+            session: request.session,
+            turn: request.turn,
+            arguments: request.call.canonical_arguments(),
+            arguments_sha256: request.call.arguments_sha256(),
+            tool: request.call.name,
+            effect: request.call.effect,
+            reasons: request.reasons,
+            created: now,
+            expires: now.plus(APPROVAL_LASTS),
+            state: ApprovalState::Waiting,
+            decided_by: None,
+        }
+    }
+}
+
+/// JSON with every character escaped that does not show as itself.
+fn shown(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if hides(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Controls, and what is invisible or moves what stands around it.
+fn hides(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{1680}'
+            | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}'
+            | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{2800}' | '\u{3000}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
+}
+
+impl SessionStore {
+    /// A request that exists only here, so that it can be written down before it is asked.
+    ///
+    /// # Errors
+    /// When there is no randomness for its id.
+    pub fn draft(&self, request: Request, now: UnixTime) -> Result<ApprovalInfo, SessionError> {
+        let random = crate::key::random::<12>()?;
+        let id = format!("apr_{}", clawdbot_domain::hex(random.as_ref()));
+        Ok(ApprovalInfo::of(request, ApprovalId::new(id), now))
+    }
+
+    /// What was last said, or is being asked, of the very same call of this token in this session, while it
+    /// counts. Whoever asks again is not shown to a person again.
+    pub fn alike(
+        &self,
+        request: &Request,
+        now: UnixTime,
+    ) -> Result<Option<ApprovalInfo>, SessionError> {
+        let session = request.session.as_ref().map(SessionId::as_str);
+        self.database().write(Durability::Process, |tx| {
+            sweep(tx, now)?;
+            let sql = format!(
+                "{SELECT} WHERE token = ?1 AND session IS ?2 AND tool = ?3 AND sha256 = ?4
+                 AND state IN ('waiting', 'given', 'denied') AND expires > ?5
+                 ORDER BY created DESC LIMIT 1"
+            );
+            let mut statement = tx.prepare_cached(&sql)?;
+            let params = params![
+                request.token.as_str(),
+                session,
+                request.call.name.as_str(),
+                request.call.arguments_sha256(),
+                now.as_nanos()
+            ];
+            statement.query_row(params, info).optional()
+        })
+    }
+
+    /// Asks: durable when this returns. With a turn, the turn waits with it.
+    ///
+    /// # Errors
+    /// [`SessionError::TooManyWaiting`], [`SessionError::NoRoomToWait`].
+    pub fn ask(
+        &self,
+        asked: &ApprovalInfo,
+        body: Option<&str>,
+        now: UnixTime,
+    ) -> Result<(), SessionError> {
+        let full = self.database().write(Durability::Full, |tx| {
+            sweep(tx, now)?;
+            make_room(tx, now)?;
+            let count = "SELECT count(*) FROM approvals WHERE token = ?1 AND state = 'waiting'";
+            let waiting: u32 = tx
+                .prepare_cached(count)?
+                .query_row([asked.token.as_str()], |row| row.get(0))?;
+            if waiting >= MAX_WAITING_OF_TOKEN {
+                return Ok(Some(SessionError::TooManyWaiting(waiting)));
+            }
+            if let (Some(turn), Some(body)) = (&asked.turn, body)
+                && !crate::turn::keep(tx, asked, turn, body, now)?
+            {
+                return Ok(Some(SessionError::NoRoomToWait));
+            }
+            insert(tx, asked)?;
+            Ok(None)
+        })?;
+        full.map_or(Ok(()), Err)
+    }
+
+    /// Every approval that is kept, newest first.
+    pub fn approvals(&self, now: UnixTime) -> Result<Vec<ApprovalInfo>, SessionError> {
+        self.database().write(Durability::Process, |tx| {
+            sweep(tx, now)?;
+            let sql = format!("{SELECT} ORDER BY created DESC, id");
+            let mut statement = tx.prepare_cached(&sql)?;
+            let rows = statement.query_map([], info)?;
+            rows.collect()
+        })
+    }
+
+    /// One approval, of this token's calls or, without one, of any.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchApproval`].
+    pub fn approval(
+        &self,
+        token: Option<&TokenId>,
+        id: &ApprovalId,
+        now: UnixTime,
+    ) -> Result<ApprovalInfo, SessionError> {
+        let found = self.database().write(Durability::Process, |tx| {
+            sweep(tx, now)?;
+            one(tx, id)
+        })?;
+        found
+            .filter(|info| token.is_none_or(|token| *token == info.token))
+            .ok_or_else(|| no_such(id))
+    }
+
+    /// A person's answer; durable when this returns.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchApproval`]; [`SessionError::NotSo`] when it does not wait any more.
+    pub fn decide(
+        &self,
+        id: &ApprovalId,
+        give: bool,
+        by: &str,
+        now: UnixTime,
+    ) -> Result<ApprovalInfo, SessionError> {
+        let key = &self.key;
+        self.database().write(Durability::Full, |tx| {
+            sweep(tx, now)?;
+            let Some(mut info) = one(tx, id)? else {
+                return Ok(Err(no_such(id)));
+            };
+            if info.state != ApprovalState::Waiting {
+                return Ok(Err(not_so(&info)));
+            }
+            info.state = if give {
+                ApprovalState::Given
+            } else {
+                ApprovalState::Denied
+            };
+            info.decided_by = Some(by.to_owned());
+            let tag = give.then(|| tag(key, &info));
+            let sql = "UPDATE approvals SET state = ?2, decided_by = ?3, tag = ?4 WHERE id = ?1";
+            tx.prepare_cached(sql)?
+                .execute(params![id.as_str(), info.state.as_str(), by, tag])?;
+            Ok(Ok(info))
+        })?
+    }
+
+    /// Takes a given approval for this call, once; that it is spent is durable when this returns. One that
+    /// does not fit stays as it is.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchApproval`] for another token's or session's, [`SessionError::OtherCall`],
+    /// [`SessionError::NotSo`].
+    pub fn spend(
+        &self,
+        id: &ApprovalId,
+        request: &Request,
+        now: UnixTime,
+    ) -> Result<Approval, SessionError> {
+        let key = &self.key;
+        self.database().write(Durability::Full, |tx| {
+            sweep(tx, now)?;
+            let Some(info) = one(tx, id)? else {
+                return Ok(Err(no_such(id)));
+            };
+            // One of a turn is spent by going on with the turn, and in no other way.
+            if info.token != request.token
+                || info.session != request.session
+                || info.turn != request.turn
+            {
+                return Ok(Err(no_such(id)));
+            }
+            let hash = request.call.arguments_sha256();
+            if info.tool != request.call.name || info.arguments_sha256 != hash {
+                return Ok(Err(SessionError::OtherCall(id.to_string())));
+            }
+            spend(tx, key, &info)
+        })?
+    }
+}
+
+/// Spends one that is given and genuine.
+pub(crate) fn spend(
+    tx: &Transaction<'_>,
+    key: &Key,
+    info: &ApprovalInfo,
+) -> rusqlite::Result<Result<Approval, SessionError>> {
+    if info.state != ApprovalState::Given {
+        return Ok(Err(not_so(info)));
+    }
+    let kept: Option<Vec<u8>> = tx
+        .prepare_cached("SELECT tag FROM approvals WHERE id = ?1")?
+        .query_row([info.id.as_str()], |row| row.get(0))?;
+    if kept.as_deref() != Some(tag(key, info).as_slice()) {
+        // Somebody wrote it who does not hold the key: nobody gave it.
+        return Ok(Err(no_such(&info.id)));
+    }
+    set_state(tx, &info.id, ApprovalState::Spent)?;
+    Ok(Ok(Approval {
+        id: info.id.clone(),
+        token: info.token.clone(),
+        session: info.session.clone(),
+        tool: info.tool.clone(),
+        arguments_sha256: info.arguments_sha256.clone(),
+        expires: info.expires,
+    }))
+}
+
+pub(crate) fn set_state(
+    tx: &Transaction<'_>,
+    id: &ApprovalId,
+    state: ApprovalState,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached("UPDATE approvals SET state = ?2 WHERE id = ?1")?
+        .execute([id.as_str(), state.as_str()])?;
+    Ok(())
+}
+
+/// What a session still waits for is void with it.
+pub(crate) fn void_session(tx: &Transaction<'_>, session: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE approvals SET state = 'void'
+               WHERE session = ?1 AND state IN ('waiting', 'given')";
+    tx.prepare_cached(sql)?.execute([session])?;
+    Ok(())
+}
+
+pub(crate) fn no_such(id: &ApprovalId) -> SessionError {
+    SessionError::NoSuchApproval(id.as_str().chars().take(64).collect())
+}
+
+fn not_so(info: &ApprovalInfo) -> SessionError {
+    SessionError::NotSo {
+        id: info.id.to_string(),
+        state: info.state,
+    }
+}
+
+/// What is over is marked as over, so that setting the clock back does not revive it.
+pub(crate) fn sweep(tx: &Transaction<'_>, now: UnixTime) -> rusqlite::Result<()> {
+    let sql = "UPDATE approvals SET state = 'expired'
+               WHERE state IN ('waiting', 'given') AND (expires <= ?1 OR created > ?2)";
+    tx.prepare_cached(sql)?
+        .execute([now.as_nanos(), now.plus(CLOCK_STEP).as_nanos()])?;
+    Ok(())
+}
+
+fn make_room(tx: &Transaction<'_>, now: UnixTime) -> rusqlite::Result<()> {
+    let old = now
+        .as_nanos()
+        .saturating_sub(i64::try_from(KEPT.as_nanos()).unwrap_or(i64::MAX));
+    let sql = "DELETE FROM approvals WHERE created <= ?1 AND state NOT IN ('waiting', 'given')";
+    tx.prepare_cached(sql)?.execute([old])?;
+    let sql = "DELETE FROM approvals WHERE id IN
+               (SELECT id FROM approvals ORDER BY created DESC LIMIT -1 OFFSET ?1)";
+    tx.prepare_cached(sql)?.execute([MAX_APPROVALS - 1])?;
+    Ok(())
+}
+
+const SELECT: &str = "SELECT id, token, session, turn, tool, effect, arguments, sha256, reasons,
+    created, expires, state, decided_by FROM approvals";
+
+fn insert(tx: &Transaction<'_>, asked: &ApprovalInfo) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO approvals (id, token, session, turn, tool, effect, arguments, sha256,
+               reasons, created, expires, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+               ?11, ?12)";
+    tx.prepare_cached(sql)?.execute(params![
+        asked.id.as_str(),
+        asked.token.as_str(),
+        asked.session.as_ref().map(SessionId::as_str),
+        asked.turn.as_ref().map(TurnId::as_str),
+        asked.tool.as_str(),
+        asked.effect.as_str(),
+        asked.arguments,
+        asked.arguments_sha256,
+        asked.reasons.join("\n"),
+        asked.created.as_nanos(),
+        asked.expires.as_nanos(),
+        asked.state.as_str(),
+    ])?;
+    Ok(())
+}
+
+pub(crate) fn one(
+    conn: &rusqlite::Connection,
+    id: &ApprovalId,
+) -> rusqlite::Result<Option<ApprovalInfo>> {
+    let sql = format!("{SELECT} WHERE id = ?1");
+    let mut statement = conn.prepare_cached(&sql)?;
+    statement.query_row([id.as_str()], info).optional()
+}
+
+fn info(row: &Row<'_>) -> rusqlite::Result<ApprovalInfo> {
+    let text = |at: usize| row.get::<_, String>(at);
+    let maybe = |at: usize| row.get::<_, Option<String>>(at);
+    let tool = ToolName::parse(&text(4)?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, error.into())
+    })?;
+    Ok(ApprovalInfo {
+        id: ApprovalId::new(text(0)?),
+        token: TokenId::new(text(1)?),
+        session: maybe(2)?.map(SessionId::new),
+        turn: maybe(3)?.map(TurnId::new),
+        tool,
+        effect: effect(&text(5)?),
+        arguments: text(6)?,
+        arguments_sha256: text(7)?,
+        reasons: text(8)?.lines().map(str::to_owned).collect(),
+        created: UnixTime::from_nanos(row.get(9)?),
+        expires: UnixTime::from_nanos(row.get(10)?),
+        state: ApprovalState::parse(&text(11)?),
+        decided_by: maybe(12)?,
+    })
+}
+
+/// What is no word of ours is shown as the most far-reaching.
+fn effect(text: &str) -> Effect {
+    let all = [Effect::Read, Effect::Write, Effect::Execute];
+    let found = all.into_iter().find(|effect| effect.as_str() == text);
+    found.unwrap_or(Effect::Network)
+}
+
+/// That this very approval was given.
+fn tag(key: &Key, info: &ApprovalInfo) -> Digest {
+    let expires = info.expires.as_nanos().to_le_bytes();
+    let session = info.session.as_ref().map_or("", SessionId::as_str);
+    let turn = info.turn.as_ref().map_or("", TurnId::as_str);
+    let parts = [
+        info.id.as_str(),
+        info.token.as_str(),
+        session,
+        turn,
+        info.tool.as_str(),
+        &info.arguments_sha256,
+    ];
+    let parts = parts.into_iter().map(str::as_bytes);
+    key.digest("approval given", parts.chain([&expires[..]]))
+}
+
+#[cfg(test)]
+mod tests;
