@@ -163,7 +163,8 @@ fn tools_check_tells_the_verdict_and_the_running_gateway_agrees() {
             "write_file",
             serde_json::json!({"path": "x", "content": "y"})
         ),
-        403
+        202,
+        "it waits for a person"
     );
     assert_eq!(
         status("list_directory", serde_json::json!({"path": "."})),

@@ -38,4 +38,5 @@ mod slow;
 mod tls;
 mod tokens;
 mod tokens_api;
+mod turns;
 mod vault;

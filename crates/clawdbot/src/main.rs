@@ -14,6 +14,7 @@ mod pin;
 mod reminders;
 mod running;
 mod secrecy;
+mod standing;
 mod unlock;
 mod wire;
 

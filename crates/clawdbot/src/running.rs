@@ -3,6 +3,7 @@
 
 use crate::cli::{Exit, Failure};
 use crate::home::Home;
+use crate::standing::Standing;
 use crate::wire::{self, Keepers};
 use clawdbot_agent::Kept;
 use clawdbot_audit::{AuditError, NotRecorded, Recorder};
@@ -10,7 +11,7 @@ use clawdbot_auth::operator::{self, Plan};
 use clawdbot_auth::{TokenInfo, TokenStore, Vault};
 use clawdbot_config::{ConfigErrors, Loaded, Overrides, Settings, SettingsFile};
 use clawdbot_domain::{Event, Outcome, Secret, TokenEnv, UnixTime, Who};
-use clawdbot_gateway::{Drained, Listener, Live, Serving, Tls};
+use clawdbot_gateway::{Drained, Listener, Live, Serving, Stop, Stopper, Tls};
 use clawdbot_sandbox::{Sandbox, Zygote};
 use clawdbot_sessions::SessionStore;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -41,6 +42,7 @@ pub struct Started {
     file: SettingsFile,
     keepers: Keepers,
     listener: Listener,
+    standing: Option<Standing>,
     tls: Option<Arc<Tls>>,
     live: Live,
     /// The operator's own token.
@@ -125,6 +127,11 @@ impl Proven {
             Failure::new(Exit::Unavailable, e)
                 .hint("another gateway may run there: clawdbot status   (or choose --port)")
         })?;
+        let port = listener.addresses().first().map(SocketAddr::port);
+        let standing = Standing::take(home, port).map_err(bad_store)?;
+        if standing.is_some() {
+            lose_running(&keepers.sessions)?;
+        }
         Ok(Started {
             home: home.clone(),
             proven_settings: self.loaded,
@@ -132,6 +139,7 @@ impl Proven {
             file: self.file,
             keepers,
             listener,
+            standing,
             tls,
             live: Live::new(rooms),
             operator,
@@ -156,8 +164,8 @@ impl Started {
         self.keepers.sandbox.layers()
     }
 
-    /// Serves until `stop` resolves. Start and stop are in the log.
-    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<Drained, Failure> {
+    /// Serves until it is asked to stop. Start and stop are in the log.
+    pub async fn serve(self, stopper: Stopper) -> Result<Drained, Failure> {
         let listening = self
             .addresses()
             .iter()
@@ -207,18 +215,33 @@ impl Started {
             connections: connections(),
             drain: DRAIN,
         };
-        let drained = clawdbot_gateway::serve(serving, self.live, stop).await;
+        let drained = clawdbot_gateway::serve(serving, self.live, stopper.clone()).await;
         watching.abort();
         closing.abort();
+        let reason = match stopper.asked() {
+            Stop::Now => "asked to stop at once; what ran was ended",
+            Stop::Drain | Stop::Serve => "asked to stop",
+        };
         let ended = Event::GatewayStop {
-            reason: "asked to stop".to_owned(),
+            reason: reason.to_owned(),
         };
         // The log may be the very thing that is broken; the gateway stops all the same.
         let _ = recorder.note(Who::default(), Outcome::Ok, ended).await;
         recorder.flush().await;
+        // Last: who waits for the gateway to be gone finds everything written down.
+        drop(self.standing);
         tracing::info!(?drained, "gateway stopped");
         Ok(drained)
     }
+}
+
+/// Turns that ran when the last gateway of this home went away do not go on; nobody is to wait for them.
+fn lose_running(sessions: &SessionStore) -> Result<(), Failure> {
+    let lost = sessions.lose_running().map_err(bad_store)?;
+    if lost > 0 {
+        tracing::warn!(lost, "turns were cut when the last gateway went away");
+    }
+    Ok(())
 }
 
 /// Takes changes of the settings file into a running gateway.

@@ -104,7 +104,12 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
         }
     };
     if row.path.contains("{id}") {
-        let schema = json!({"type": "string", "pattern": "^[0-9A-Za-z_]{12,40}$"});
+        let pattern = if row.path.starts_with("/tokens/") {
+            "^[0-9A-Za-z]{12}$"
+        } else {
+            "^[0-9A-Za-z_]{12,40}$"
+        };
+        let schema = json!({"type": "string", "pattern": pattern});
         let id = json!({"name": "id", "in": "path", "required": true, "schema": schema});
         put("parameters", json!([id]));
     }

@@ -8,8 +8,8 @@ use crate::caller::{Caller, Context};
 use crate::openapi::{SchemaOf, schema_of};
 use crate::running::Running;
 use crate::{
-    anthropic, approvals, chat, models, openai, openapi, sessions, setup, state, tokens, tools,
-    turns, watch,
+    anthropic, approvals, chat, models, openai, openapi, sessions, setup, state, stop, tokens,
+    tools, turns, watch,
 };
 use axum::Router;
 use axum::body::Body;
@@ -147,6 +147,8 @@ pub(crate) const TABLE: &[Row] = &[
     row("GET", "/status", READ, "status", "What is in force"),
     row("GET", "/metrics", READ, "metrics", "What has happened since the start, in numbers")
         .text(),
+    row("POST", "/gateway/stop", ADMIN, "stopGateway", "Stop the gateway: when what runs has ended, or at once")
+        .takes::<stop::StopGateway>().gives::<stop::Stopping>(202),
     row("GET", "/openapi.json", READ, "openapi", "This description"),
     row("GET", "/tokens", ADMIN, "listTokens", "Every token, newest first; never a secret")
         .gives::<tokens::Tokens>(200),
@@ -210,6 +212,7 @@ pub(crate) fn routes() -> Routes {
     .guarded("POST", "/tools/invoke", Scope::Tools, tools::invoke)
     .guarded("GET", "/status", Scope::Read, state::status)
     .guarded("GET", "/metrics", Scope::Read, state::metrics)
+    .guarded("POST", "/gateway/stop", Scope::Admin, stop::stop)
     .guarded("GET", "/openapi.json", Scope::Read, openapi::openapi)
     .guarded("GET", "/tokens", Scope::Admin, tokens::list)
     .guarded("POST", "/tokens", Scope::Admin, tokens::create)

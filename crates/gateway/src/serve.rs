@@ -8,6 +8,7 @@ use crate::refusals::Refusals;
 use crate::routes::{Routes, routes};
 use crate::running::Running;
 use crate::service;
+use crate::stop::{Stop, Stopper};
 use crate::tls::Tls;
 use axum::Router;
 use axum::body::Body;
@@ -17,7 +18,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +37,9 @@ const HEADER_COUNT: usize = 100;
 /// How long a client may take no byte of its answer before it is given up.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long the answers of turns that were ended may take to be told.
+const AT_ONCE: Duration = Duration::from_millis(300);
+
 /// What every connection shares.
 pub(crate) struct Server {
     pub(crate) live: Live,
@@ -44,6 +47,7 @@ pub(crate) struct Server {
     pub(crate) caps: Caps,
     pub(crate) refusals: Refusals,
     pub(crate) running: Running,
+    pub(crate) stopper: Stopper,
     pub(crate) router: Router,
     pub(crate) started: Instant,
 }
@@ -69,8 +73,9 @@ pub struct Serving {
     pub drain: Duration,
 }
 
-/// Serves until `stop` resolves, then takes no more connections and waits for the requests in flight.
-pub async fn serve(serving: Serving, live: Live, stop: impl Future<Output = ()>) -> Drained {
+/// Serves until it is asked to stop, then takes no more connections and waits for the requests in
+/// flight; asked to stop at once, it ends them.
+pub async fn serve(serving: Serving, live: Live, stopper: Stopper) -> Drained {
     let Routes { router, .. } = routes();
     let Serving {
         listener,
@@ -84,11 +89,12 @@ pub async fn serve(serving: Serving, live: Live, stop: impl Future<Output = ()>)
         caps: Caps::new(connections),
         refusals: Refusals::default(),
         running: Running::default(),
+        stopper: stopper.clone(),
         router,
         started: Instant::now(),
     });
     let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
+    let mut stop = std::pin::pin!(stopper.at_least(Stop::Drain));
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     loop {
         tokio::select! {
@@ -112,13 +118,23 @@ pub async fn serve(serving: Serving, live: Live, stop: impl Future<Output = ()>)
         }
     }
     drop(listener);
-    let drained = tokio::time::timeout(drain, graceful.shutdown()).await;
-    server.refusals.flush(&server.live.current());
-    if drained.is_ok() {
-        Drained::All
+    let mut shutdown = std::pin::pin!(graceful.shutdown());
+    let drained = tokio::select! {
+        biased;
+        () = stopper.at_least(Stop::Now) => None,
+        drained = tokio::time::timeout(drain, &mut shutdown) => Some(drained.is_ok()),
+    };
+    let drained = if let Some(drained) = drained {
+        drained
     } else {
-        Drained::Cut
-    }
+        let ended = server
+            .running
+            .cancel(None, "the gateway was stopped at once");
+        tracing::warn!(turns = ended.len(), "security: stopped at once");
+        tokio::time::timeout(AT_ONCE, shutdown).await.is_ok()
+    };
+    server.refusals.flush(&server.live.current());
+    if drained { Drained::All } else { Drained::Cut }
 }
 
 fn local(stream: &TcpStream) -> Option<IpAddr> {

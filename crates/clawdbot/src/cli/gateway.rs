@@ -1,25 +1,40 @@
 //! `clawdbot gateway`: serves, and nothing else.
 
+mod stop;
+
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;
 use crate::logging::{self, Also};
 use crate::note;
 use crate::running::Proven;
-use clap::Args;
+use clap::{Args, Subcommand};
 use clawdbot_config::Overrides;
 use clawdbot_domain::Level;
-use clawdbot_gateway::Drained;
+use clawdbot_gateway::{Drained, Stop, Stopper};
 use std::io::IsTerminal as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct GatewayArgs {
+    #[command(subcommand)]
+    command: Option<GatewayCommand>,
+
     /// Listen on this port instead of gateway.port; 0 takes a free one
     #[arg(long)]
     port: Option<u16>,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// Stop the gateway of this home: when what runs has ended, or at once
+    Stop(stop::StopArgs),
+}
+
 pub fn run(args: &GatewayArgs, home: &Home) -> CliResult {
+    if let Some(GatewayCommand::Stop(args)) = &args.command {
+        return stop::run(args, home);
+    }
     let overrides = Overrides::from_vars(std::env::vars_os());
     let proven = Proven::new(home, overrides)?;
     operational_log(home, proven.settings().gateway.log_level, Also::Stderr)?;
@@ -31,8 +46,9 @@ pub fn run(args: &GatewayArgs, home: &Home) -> CliResult {
         if let Some(setup) = &started.setup {
             tell_setup(setup);
         }
-        let stop = stop_signal()?;
-        match started.serve(stop).await? {
+        let stopper = Stopper::default();
+        watch_signals(&stopper)?;
+        match started.serve(stopper).await? {
             Drained::All => Ok(Exit::Done),
             Drained::Cut => Ok(Exit::TryAgain),
         }
@@ -78,14 +94,30 @@ pub(super) fn tell_setup(setup: &clawdbot_domain::Secret) {
 /// number is the same on every architecture that Linux runs this program on.)
 const SIGXFSZ: i32 = 25;
 
-/// Resolves on SIGTERM or SIGINT.
-pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+/// SIGTERM and SIGINT ask to stop when what runs has ended, a second one and SIGQUIT at once. Call it
+/// within a tokio runtime.
+pub(super) fn watch_signals(stopper: &Stopper) -> Result<(), Failure> {
     let cannot = |e| Failure::new(Exit::Io, format!("cannot watch for signals: {e}"));
     // A handler, once set, stays; what it would tell is in the error of the write.
     drop(signal(SignalKind::from_raw(SIGXFSZ)).map_err(cannot)?);
     let mut term = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut int = signal(SignalKind::interrupt()).map_err(cannot)?;
-    Ok(async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-    })
+    let mut quit = signal(SignalKind::quit()).map_err(cannot)?;
+    let stopper = stopper.clone();
+    tokio::spawn(async move {
+        loop {
+            let at_once = tokio::select! {
+                _ = term.recv() => false,
+                _ = int.recv() => false,
+                _ = quit.recv() => true,
+            };
+            let again = stopper.asked() > Stop::Serve;
+            stopper.stop(if at_once || again {
+                Stop::Now
+            } else {
+                Stop::Drain
+            });
+        }
+    });
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `clawdbot up`: everything in one command, for the first minute and for every day after.
 
-use super::gateway::{operational_log, runtime, stop_signal, tell_setup};
+use super::gateway::{operational_log, runtime, tell_setup, watch_signals};
 use super::{CliResult, Exit, Failure, chat};
 use crate::client::Client;
 use crate::home::Home;
@@ -9,8 +9,8 @@ use crate::note;
 use crate::running::Proven;
 use clap::Args;
 use clawdbot_config::Overrides;
+use clawdbot_gateway::{Stop, Stopper};
 use std::io::IsTerminal as _;
-use tokio::sync::oneshot;
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -63,22 +63,19 @@ pub fn run(args: UpArgs, home: &Home) -> CliResult {
             tell_setup(setup);
         }
         let client = Client::new(port, started.operator.clone(), pin);
-        let (finish, finished) = oneshot::channel::<()>();
-        let signal = stop_signal()?;
-        let serving = tokio::spawn(started.serve(async move {
-            tokio::select! { () = signal => {}, _ = finished => {} }
-        }));
+        let stopper = Stopper::default();
+        watch_signals(&stopper)?;
+        let serving = tokio::spawn(started.serve(stopper.clone()));
         if !talks {
             // Nothing to talk to: serve until told to stop.
             let served = serving.await.map_err(|e| Failure::new(Exit::Bug, e))?;
-            drop(finish);
             return served.map(|_| Exit::Done);
         }
         let talked = match &args.once {
             Some(message) => chat::once(&client, message).await,
             None => chat::talk(&client).await,
         };
-        drop(finish);
+        stopper.stop(Stop::Drain);
         serving.await.map_err(|e| Failure::new(Exit::Bug, e))??;
         talked
     })
