@@ -53,8 +53,7 @@ impl Stopper {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StopGateway {
-    /// End what runs, instead of waiting for it.
-    #[serde(default)]
+    /// End what runs, instead of waiting for it. It must be said: an empty body stops nothing.
     now: bool,
 }
 
