@@ -101,6 +101,7 @@ impl SessionStore {
         let fresh = new_id()?;
         let key = &self.key;
         let begun = self.database().write(Durability::Process, |tx| {
+            turn::make_room(tx, now)?;
             let (session, mut taint) = match named {
                 Some(id) => match row(tx, key, id, now)? {
                     Some(info) if info.token == *token => (Some(info.id), info.taint),

@@ -290,7 +290,8 @@ pub(crate) fn cancel_session(tx: &Transaction<'_>, session: &str) -> rusqlite::R
     Ok(())
 }
 
-fn make_room(tx: &Transaction<'_>, now: UnixTime) -> rusqlite::Result<()> {
+/// Turns that nobody took up in time go, with what they kept.
+pub(crate) fn make_room(tx: &Transaction<'_>, now: UnixTime) -> rusqlite::Result<()> {
     let kept = approval::APPROVAL_LASTS + KEPT;
     let old = now
         .as_nanos()

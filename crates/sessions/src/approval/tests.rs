@@ -251,6 +251,28 @@ fn a_cancelled_turn_goes_on_never_and_its_approval_is_void() {
 }
 
 #[test]
+fn a_turn_that_nobody_takes_up_is_gone_with_its_conversation() {
+    let home = Home::new();
+    let request = Request {
+        turn: Some(TurnId::new("turn_1")),
+        ..request("x")
+    };
+    home.asked(&request);
+    let begin = |second| {
+        let begun = home.store.begin(&request.token, None, &[], at(second));
+        begun.map(drop).unwrap();
+    };
+    let there = |second| {
+        let turn = home.store.turn(None, &TurnId::new("turn_1"), at(second));
+        turn.is_ok()
+    };
+    begin(3_899);
+    assert!(there(3_899));
+    begin(3_901);
+    assert!(!there(3_901));
+}
+
+#[test]
 fn what_waits_is_bounded() {
     let home = Home::new();
     for nth in 0..MAX_WAITING_OF_TOKEN {
