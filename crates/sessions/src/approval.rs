@@ -4,15 +4,20 @@
 //! It counts for five minutes from when it was asked for, once. That it was given carries a keyed tag, so
 //! that whoever can write the database but not read the key cannot give one.
 
+mod row;
+
+pub(crate) use row::one;
+
 use crate::database::Durability;
 use crate::error::SessionError;
-use crate::key::{Digest, Key};
+use crate::key::Key;
+use crate::shown;
 use crate::store::SessionStore;
 use clawdbot_domain::{
     Approval, ApprovalId, Effect, Event, SessionId, TokenId, ToolCall, ToolName, TurnId, UnixTime,
 };
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
-use std::fmt::Write as _;
+use row::{SELECT, info, insert, tag};
+use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::time::Duration;
 
 /// How long a person has to decide, and the call to be made.
@@ -158,18 +163,12 @@ impl ApprovalInfo {
     /// The whole arguments as a person must see them: still JSON of the same value, but every character
     /// that a screen hides, reorders or obeys is written out.
     pub fn shown(&self) -> String {
-        shown(&self.arguments)
+        shown::json(&self.arguments)
     }
 
     /// Letters that are not ASCII, each once: `а` is not `a`.
     pub fn foreign_letters(&self) -> Vec<char> {
-        let mut found: Vec<char> = Vec::new();
-        for c in self.arguments.chars() {
-            if !c.is_ascii() && c.is_alphanumeric() && found.len() < 16 && !found.contains(&c) {
-                found.push(c);
-            }
-        }
-        found
+        shown::foreign_letters(&self.arguments)
     }
 
     fn of(request: Request, id: ApprovalId, now: UnixTime) -> Self {
@@ -189,34 +188,6 @@ impl ApprovalInfo {
             decided_by: None,
         }
     }
-}
-
-/// JSON with every character escaped that does not show as itself.
-fn shown(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if hides(c) {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                let _ = write!(text, "\\u{unit:04x}");
-            }
-        } else {
-            text.push(c);
-        }
-    }
-    text
-}
-
-/// Controls, and what is invisible or moves what stands around it.
-fn hides(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{1680}'
-            | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}'
-            | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{2800}' | '\u{3000}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
-            | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
 impl SessionStore {
@@ -461,86 +432,6 @@ fn make_room(tx: &Transaction<'_>, now: UnixTime) -> rusqlite::Result<()> {
                (SELECT id FROM approvals ORDER BY created DESC LIMIT -1 OFFSET ?1)";
     tx.prepare_cached(sql)?.execute([MAX_APPROVALS - 1])?;
     Ok(())
-}
-
-const SELECT: &str = "SELECT id, token, session, turn, tool, effect, arguments, sha256, reasons,
-    created, expires, state, decided_by FROM approvals";
-
-fn insert(tx: &Transaction<'_>, asked: &ApprovalInfo) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO approvals (id, token, session, turn, tool, effect, arguments, sha256,
-               reasons, created, expires, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-               ?11, ?12)";
-    tx.prepare_cached(sql)?.execute(params![
-        asked.id.as_str(),
-        asked.token.as_str(),
-        asked.session.as_ref().map(SessionId::as_str),
-        asked.turn.as_ref().map(TurnId::as_str),
-        asked.tool.as_str(),
-        asked.effect.as_str(),
-        asked.arguments,
-        asked.arguments_sha256,
-        asked.reasons.join("\n"),
-        asked.created.as_nanos(),
-        asked.expires.as_nanos(),
-        asked.state.as_str(),
-    ])?;
-    Ok(())
-}
-
-pub(crate) fn one(
-    conn: &rusqlite::Connection,
-    id: &ApprovalId,
-) -> rusqlite::Result<Option<ApprovalInfo>> {
-    let sql = format!("{SELECT} WHERE id = ?1");
-    let mut statement = conn.prepare_cached(&sql)?;
-    statement.query_row([id.as_str()], info).optional()
-}
-
-fn info(row: &Row<'_>) -> rusqlite::Result<ApprovalInfo> {
-    let text = |at: usize| row.get::<_, String>(at);
-    let maybe = |at: usize| row.get::<_, Option<String>>(at);
-    let tool = ToolName::parse(&text(4)?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, error.into())
-    })?;
-    Ok(ApprovalInfo {
-        id: ApprovalId::new(text(0)?),
-        token: TokenId::new(text(1)?),
-        session: maybe(2)?.map(SessionId::new),
-        turn: maybe(3)?.map(TurnId::new),
-        tool,
-        effect: effect(&text(5)?),
-        arguments: text(6)?,
-        arguments_sha256: text(7)?,
-        reasons: text(8)?.lines().map(str::to_owned).collect(),
-        created: UnixTime::from_nanos(row.get(9)?),
-        expires: UnixTime::from_nanos(row.get(10)?),
-        state: ApprovalState::parse(&text(11)?),
-        decided_by: maybe(12)?,
-    })
-}
-
-/// What is no word of ours is shown as the most far-reaching.
-fn effect(text: &str) -> Effect {
-    let all = [Effect::Read, Effect::Write, Effect::Execute];
-    let found = all.into_iter().find(|effect| effect.as_str() == text);
-    found.unwrap_or(Effect::Network)
-}
-
-/// That this very approval was given.
-fn tag(key: &Key, info: &ApprovalInfo) -> Digest {
-    let expires = info.expires.as_nanos().to_le_bytes();
-    let session = info.session.as_ref().map_or("", SessionId::as_str);
-    let turn = info.turn.as_ref().map_or("", TurnId::as_str);
-    let parts = [
-        info.id.as_str(),
-        info.token.as_str(),
-        session,
-        turn,
-        info.tool.as_str(),
-        &info.arguments_sha256,
-    ];
-    let parts = parts.into_iter().map(str::as_bytes);
-    key.digest("approval given", parts.chain([&expires[..]]))
 }
 
 #[cfg(test)]

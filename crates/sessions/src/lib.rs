@@ -9,8 +9,10 @@
 mod approval;
 mod database;
 mod error;
+mod heard;
 mod key;
 mod session;
+mod shown;
 mod store;
 mod turn;
 
