@@ -436,3 +436,5 @@ fn make_room(tx: &Transaction<'_>, now: UnixTime) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walks;

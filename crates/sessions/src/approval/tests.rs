@@ -31,11 +31,11 @@ fn open(path: &std::path::Path) -> SessionStore {
     SessionStore::open(&path.join("state"), &path.join("secrets")).unwrap()
 }
 
-fn at(second: u64) -> UnixTime {
+pub(super) fn at(second: u64) -> UnixTime {
     UnixTime::from_secs(1_800_000_000).plus(Duration::from_secs(second))
 }
 
-fn request(content: &str) -> Request {
+pub(super) fn request(content: &str) -> Request {
     let arguments = serde_json::json!({"path": "a", "content": content}).to_string();
     Request {
         token: TokenId::new("t1"),
