@@ -152,6 +152,7 @@ impl Agent {
             }
             Err(error) => return Err(error),
         }
+        self.kept.counts.call(Some(asked.tool.as_str()), "ask");
         emit.step(Step::Waits {
             turn: asked.turn.clone(),
             approval: asked.id.clone(),
