@@ -541,9 +541,11 @@ impl Turn {
 fn waiting_note(asked: &ApprovalInfo) -> String {
     let (id, tool) = (&asked.id, &asked.tool);
     format!(
-        "\n\n[clawdbot] {tool} waits for a person until {}.\nTo look at it: clawdbot approvals show {id}\n\
-         To approve it: clawdbot approvals approve {id}",
-        asked.expires
+        "\n\n[clawdbot] {tool} waits for a person until {}: {}.\n\
+         To look at it: clawdbot approvals show {id}\nTo approve it: clawdbot approvals approve {id}",
+        asked.expires,
+        // Policy's own words: what the model wrote is shown where a person decides, and not here.
+        asked.reasons.join("; ")
     )
 }
 
