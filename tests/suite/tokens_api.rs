@@ -213,7 +213,7 @@ fn dripping() -> (u16, std::thread::JoinHandle<()>) {
                     line.clear();
                 }
                 let chunk = json!({"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m",
-                    "choices": [{"index": 0, "delta": {"role": "assistant", "content": "first words"}}]});
+                    "choices": [{"index": 0, "delta": {"role": "assistant", "content": "first words and more"}}]});
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
                 let _ = write!(stream, "{head}data: {chunk}\n\n");
                 // Until the gateway hangs up, or a test has long failed.
