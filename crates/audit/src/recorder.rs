@@ -240,6 +240,23 @@ impl Recorder {
         let _ = flushed.await;
     }
 
+    /// Writes what is queued, signs all there is, and takes nothing in any more. Without it the last
+    /// records of a process that ends are vouched for by no checkpoint. It waits no longer than
+    /// [`DEADLINE`]: a disk that hangs must not keep a process from ending.
+    pub async fn close(&self) {
+        self.queue().close();
+        let (done, closed) = oneshot::channel();
+        let inner = Arc::clone(&self.inner);
+        // A thread of its own: one of the runtime would be waited for when that ends.
+        let joining = std::thread::Builder::new().spawn(move || {
+            inner.join();
+            let _ = done.send(());
+        });
+        if joining.is_ok() {
+            let _ = tokio::time::timeout(DEADLINE, closed).await;
+        }
+    }
+
     /// False while the log cannot be written or hangs. The writer finds out by itself when it can be
     /// written again.
     pub fn writable(&self) -> bool {
@@ -301,17 +318,22 @@ impl EndSink for Inner {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.shared.queue.close();
-        let writer = self
-            .writer
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(writer) = writer.take() {
+impl Inner {
+    /// Waits for the writer's end.
+    fn join(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = { writer }.take();
+        if let Some(writer) = writer {
             // A writer that panicked said so itself.
             let _ = writer.join();
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        self.join();
     }
 }
 

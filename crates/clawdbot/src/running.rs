@@ -227,7 +227,7 @@ impl Started {
         };
         // The log may be the very thing that is broken; the gateway stops all the same.
         let _ = recorder.note(Who::default(), Outcome::Ok, ended).await;
-        recorder.flush().await;
+        recorder.close().await;
         // Last: who waits for the gateway to be gone finds everything written down.
         drop(self.standing);
         tracing::info!(?drained, "gateway stopped");
