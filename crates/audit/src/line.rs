@@ -120,7 +120,8 @@ impl Tip {
     }
 
     fn follow(&mut self, index: u64, hash: &[u8]) {
-        self.next = index + 1;
+        // No log gets that far; a file of somebody else's may say so.
+        self.next = index.saturating_add(1);
         for (to, from) in self.prev.iter_mut().zip(hash) {
             *to = *from;
         }

@@ -111,7 +111,8 @@ pub(crate) fn load_finished(folder: &Path, size: u64) -> Option<Tree> {
 
 /// The leaf hashes before `end`, read from whole and unfinished tiles of a tree of `size`.
 pub(crate) fn leaves_before(folder: &Path, end: u64, size: u64) -> Option<Vec<Hash>> {
-    let mut leaves = Vec::with_capacity(end as usize);
+    // `end` is what a file name says: no memory is taken on its word.
+    let mut leaves = Vec::new();
     for number in 0..end.div_ceil(WIDTH as u64) {
         leaves.append(&mut leaf_tile(folder, number, size)?);
     }

@@ -10,7 +10,7 @@ use crate::line::{NO_RECORD, Tip};
 use crate::note::VerifierKey;
 use crate::segment::{self, Extent, Segment};
 use crate::tiles;
-use crate::tree::{Hash, Tile, Tree};
+use crate::tree::{Hash, Tile, Tree, WIDTH};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -166,6 +166,8 @@ struct Seen {
     records: u64,
     /// `first - 1` for every `first` that a record of pruning explains.
     pruned_to: Vec<u64>,
+    /// Index of the first pruned record whose hash is not there.
+    pub(crate) lost: Option<u64>,
     tree: Tree,
     /// Sizes whose root is wanted, largest first, and the roots of those reached.
     wanted: Vec<u64>,
@@ -181,6 +183,7 @@ impl Seen {
             first: None,
             records: 0,
             pruned_to: Vec::new(),
+            lost: None,
             tree: Tree::default(),
             wanted,
             roots: BTreeMap::new(),
@@ -205,8 +208,22 @@ impl Seen {
         self.note_root();
     }
 
-    pub(crate) fn size(&self) -> u64 {
-        self.tree.size()
+    /// Index of the record that would come next.
+    pub(crate) fn next(&self) -> u64 {
+        self.tip.next
+    }
+
+    /// The hashes of the records before the first one kept. Without them no root comes out.
+    fn take_pruned(&mut self, folder: &Path, first: u64, signed: &Statements) {
+        let size = signed.size().max(first);
+        let upto = |end| tiles::leaves_before(folder, end, size);
+        let Some(leaves) = upto(first) else {
+            self.lost = Some(first_lost(first, upto));
+            return;
+        };
+        for leaf in leaves {
+            self.push(leaf);
+        }
     }
 
     fn read(
@@ -220,12 +237,7 @@ impl Seen {
         let total = held.iter().map(|one| one.len).sum();
         let mut done = 0;
         if let Some(oldest) = held.first() {
-            let first = oldest.segment.first;
-            let leaves = tiles::leaves_before(folder, first, signed.size().max(first));
-            // Without the hashes of what was pruned no root comes out, which the judgement tells.
-            for leaf in leaves.unwrap_or_default() {
-                self.push(leaf);
-            }
+            self.take_pruned(folder, oldest.segment.first, signed);
         }
         for (at, one) in held.iter().enumerate() {
             if at == 0 {
@@ -312,6 +324,21 @@ impl Seen {
             _ => Ok(()),
         }
     }
+}
+
+/// The first record of the first tile that is missing, or is too short for the `first` records before
+/// those that were kept.
+fn first_lost(first: u64, upto: impl Fn(u64) -> Option<Vec<Hash>>) -> u64 {
+    let width = WIDTH as u64;
+    let (mut there, mut missing) = (0, first.div_ceil(width));
+    while missing - there > 1 {
+        let middle = u64::midpoint(there, missing);
+        match upto(middle * width) {
+            Some(_) => there = middle,
+            None => missing = middle,
+        }
+    }
+    there * width
 }
 
 /// The last index a record of pruning names.

@@ -119,6 +119,9 @@ impl Statements {
         if let Some(wrong) = &self.wrong {
             return wrong.clone();
         }
+        if let Some(lost) = seen.lost {
+            return tampered(lost, "tile", "hashes of pruned records are missing");
+        }
         let all = self.all();
         for (size, root, by) in &all {
             match seen.roots.get(size) {
@@ -132,7 +135,27 @@ impl Statements {
                 None => return Self::short(seen, (*size, by), verdict, held, against),
             }
         }
-        verdict
+        match verdict {
+            Verdict::Intact => self.whole(),
+            Verdict::Torn { .. } | Verdict::RolledBack { .. } | Verdict::Tampered { .. } => verdict,
+        }
+    }
+
+    /// What a crash leaves of the statements themselves, or somebody who hopes to be taken for one. It
+    /// proves nothing against the records, but a log that was closed has all of them.
+    fn whole(&self) -> Verdict {
+        let torn = |name: &str, bytes| Verdict::Torn {
+            segment: name.to_owned(),
+            bytes,
+        };
+        if self.epochs.torn > 0 {
+            return torn(EPOCHS, self.epochs.torn);
+        }
+        // A second epoch begins with the first checkpoint.
+        if self.checkpoint.is_none() && self.epochs.all.len() > 1 {
+            return torn(CHECKPOINT, 0);
+        }
+        Verdict::Intact
     }
 
     /// The records end before `size`, which `by` vouches for.
@@ -143,7 +166,7 @@ impl Statements {
         held: &[Held],
         against: &Against,
     ) -> Verdict {
-        let index = seen.size();
+        let index = seen.next();
         if by == "register" || !against.copy {
             let by = by.to_owned();
             return Verdict::RolledBack { index, known, by };
