@@ -4,6 +4,7 @@ use crate::audit::AuditLog;
 use crate::binary;
 use crate::http::{Answer, Call};
 use crate::upstream::Upstream;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -333,6 +334,40 @@ impl Drop for Gateway {
         if std::thread::panicking() {
             println!("--- the gateway said:\n{}", self.said());
         }
+    }
+}
+
+/// A disk that is full, as far as a gateway can tell: no file of its may grow. Permissions would not
+/// stop a test that runs as root. The gateway was started by
+/// [`Home::start_without_file_size_signal`].
+#[derive(Debug)]
+pub struct BrokenLog {
+    pid: Pid,
+    before: Rlimit,
+}
+
+impl BrokenLog {
+    /// From now on no file of this gateway grows.
+    ///
+    /// # Panics
+    /// When the limit cannot be set.
+    pub fn of(gateway: &Gateway) -> Self {
+        let pid = i32::try_from(gateway.pid()).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("a running gateway has an id");
+        let none = Rlimit {
+            current: Some(0),
+            maximum: None,
+        };
+        let before = prlimit(Some(pid), Resource::Fsize, none).expect("the limit can be set");
+        Self { pid, before }
+    }
+
+    /// It can be written again.
+    ///
+    /// # Panics
+    /// When the limit cannot be set.
+    pub fn mend(self) {
+        prlimit(Some(self.pid), Resource::Fsize, self.before).expect("the limit can be set");
     }
 }
 

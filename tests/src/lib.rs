@@ -18,9 +18,11 @@ pub mod audit;
 pub mod binary;
 pub mod gateway;
 pub mod http;
+pub mod judges;
 pub mod upstream;
 
 pub use audit::{AuditLog, Record};
-pub use gateway::{Gateway, Home, Ran};
+pub use gateway::{BrokenLog, Gateway, Home, Ran};
 pub use http::{Answer, Call};
+pub use judges::{Found, Judges};
 pub use upstream::{Dialect, Form, Reply, Seen, ToolUse, Upstream};

@@ -1,7 +1,6 @@
 //! The log cannot lie: two verifiers that share no code agree, and the keys of the audit log do what
 //! they say.
 
-use std::path::Path;
 use std::process::Command;
 use testkit::Home;
 
@@ -31,59 +30,29 @@ fn written() -> Home {
 }
 
 #[track_caller]
-fn agree(home: &Home, what: &str, code: Option<i32>) {
-    let (ours, theirs) = both(home);
-    assert_eq!(ours, theirs, "{what}");
-    match code {
-        Some(code) => assert_eq!(ours, code, "{what}"),
-        None => assert_ne!(ours, 0, "{what}"),
-    }
+fn agree(home: &Home, what: &str, code: i32) {
+    assert_eq!(both(home), (code, code), "{what}");
 }
 
-/// Changes a file in each of these ways, and puts it back.
-fn spoil(home: &Home, file: &Path, step: usize) {
-    let good = std::fs::read(file).unwrap();
-    for at in (0..good.len()).step_by(step) {
-        let mut bad = good.clone();
-        bad[at] ^= 1;
-        std::fs::write(file, bad).unwrap();
-        agree(home, &format!("byte {at} of {}", file.display()), None);
-    }
-    std::fs::write(file, good).unwrap();
-}
-
+/// What both find in every change of a log is in `audit_tamper`; here that both say it with the same
+/// exit code.
 #[test]
-fn an_independent_verifier_agrees_on_everything_that_can_be_done_to_a_log() {
+fn both_verifiers_end_with_the_code_of_what_they_found() {
     let home = written();
-    agree(&home, "intact", Some(0));
+    agree(&home, "intact", 0);
     let logs = home.path().join("logs");
     let segment = logs.join("audit-00000000000000000000.jsonl");
-    spoil(&home, &segment, 211);
-    spoil(&home, &logs.join("checkpoint"), 61);
-    spoil(&home, &logs.join("epochs"), 173);
     let good = std::fs::read_to_string(&segment).unwrap();
-    let lines: Vec<&str> = good.split_inclusive('\n').collect();
-    let last = lines.len() - 1;
-    for at in 0..lines.len() {
-        let (mut dropped, mut doubled) = (lines.clone(), lines.clone());
-        dropped.remove(at);
-        doubled.insert(at, lines[at]);
-        std::fs::write(&segment, dropped.concat()).unwrap();
-        agree(&home, "dropped", Some(if at == last { 4 } else { 3 }));
-        std::fs::write(&segment, doubled.concat()).unwrap();
-        agree(&home, "doubled", Some(3));
-        if at < last {
-            let mut swapped = lines.clone();
-            swapped.swap(at, at + 1);
-            std::fs::write(&segment, swapped.concat()).unwrap();
-            agree(&home, "swapped", Some(3));
-        }
-    }
+    let (short, _) = good.trim_end().rsplit_once('\n').unwrap();
     std::fs::write(&segment, format!("{good}{{\"index\":")).unwrap();
-    agree(&home, "torn", Some(1));
+    agree(&home, "torn", 1);
+    std::fs::write(&segment, good.replacen("18888", "18887", 1)).unwrap();
+    agree(&home, "tampered", 3);
+    std::fs::write(&segment, format!("{short}\n")).unwrap();
+    agree(&home, "cut off", 4);
     std::fs::write(&segment, &good).unwrap();
     std::fs::remove_file(logs.join("epochs")).unwrap();
-    agree(&home, "no keys", Some(2));
+    agree(&home, "no keys", 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
-use testkit::{AuditLog, Gateway, Home, Reply, Upstream};
+use testkit::{AuditLog, BrokenLog, Gateway, Home, Reply, Upstream};
 
 /// An upstream that counts the begin records on disk at the moment it is asked.
 struct Watching {
@@ -132,31 +132,6 @@ fn without_a_writable_log_nothing_happens_and_the_answer_is_503() {
         recovered,
         "it goes on by itself once the log can be written again"
     );
-}
-
-/// A disk that is full, as far as the gateway can tell: no file of its may grow. Permissions would not
-/// stop a test that runs as root.
-struct BrokenLog {
-    pid: rustix::process::Pid,
-    before: rustix::process::Rlimit,
-}
-
-impl BrokenLog {
-    fn of(gateway: &Gateway) -> Self {
-        use rustix::process::{Pid, Resource, Rlimit, prlimit};
-        let pid = Pid::from_raw(i32::try_from(gateway.pid()).unwrap()).unwrap();
-        let none = Rlimit {
-            current: Some(0),
-            maximum: None,
-        };
-        let before = prlimit(Some(pid), Resource::Fsize, none).expect("the limit can be set");
-        Self { pid, before }
-    }
-
-    fn mend(self) {
-        use rustix::process::{Resource, prlimit};
-        prlimit(Some(self.pid), Resource::Fsize, self.before).expect("the limit can be set");
-    }
 }
 
 #[test]
