@@ -71,10 +71,10 @@ impl Judges {
     fn second(&mut self, folder: &Path, against: &Against) -> (Found, String) {
         let mut line = folder.display().to_string();
         if let Some(key) = &against.key {
-            line.push_str(&format!(" --key {key}"));
+            line += &[" --key ", &key.to_string()].concat();
         }
         if let Some(register) = &against.register {
-            line.push_str(&format!(" --register {}", register.display()));
+            line += &[" --register ", &register.to_string_lossy()].concat();
         }
         if against.copy {
             line.push_str(" --copy");

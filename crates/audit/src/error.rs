@@ -55,6 +55,21 @@ pub enum AuditError {
         /// Which one.
         epoch: u64,
     },
+    /// The folder is older than the key: it was put back from a backup, or files of it were.
+    #[error(
+        "the audit log in {} ends in epoch {known} and its key is already of epoch {epoch}: an older copy of \
+         the folder was put back, or its newest files were removed; put the newest folder back, or move \
+         this one away, as evidence, to start a new log",
+        folder.display()
+    )]
+    Older {
+        /// The folder of the log.
+        folder: PathBuf,
+        /// The newest epoch it tells of.
+        known: u64,
+        /// The epoch of the key.
+        epoch: u64,
+    },
     /// The register knows of a longer or another log.
     #[error(
         "the log was rolled back: it has {records} records and the register {} knows of {known}; \
@@ -100,6 +115,7 @@ impl AuditError {
             | Self::Unsigned { .. }
             | Self::Key { .. }
             | Self::Epoch { .. }
+            | Self::Older { .. }
             | Self::RolledBack { .. } => false,
         }
     }

@@ -73,7 +73,9 @@ pub(crate) struct Seal {
 impl Seal {
     /// Records that must be there: a checkpoint vouches for them.
     pub(crate) fn floor(&self) -> u64 {
-        self.durable
+        // An epoch begins with records that are durable, whatever became of the checkpoint.
+        let begun = self.epochs.all.last().map_or(0, |last| last.size);
+        self.durable.max(begun)
     }
 
     /// How many records the tree covers.

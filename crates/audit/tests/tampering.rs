@@ -160,7 +160,7 @@ fn a_folder_put_back_as_it_was_is_found_by_the_register_alone() {
     let refused = kept.run(1).unwrap_err();
     let told = matches!(
         refused,
-        AuditError::RolledBack { .. } | AuditError::Key { .. }
+        AuditError::RolledBack { .. } | AuditError::Older { .. }
     );
     assert!(told, "{refused}");
 }

@@ -122,6 +122,14 @@ fn signing(
         }
         return if signer.key() == last.key {
             Ok((signer, epochs))
+        } else if signer.key().name() == last.key.name() && signer.epoch > last.number {
+            let (known, epoch) = (last.number, signer.epoch);
+            let folder = folder.to_owned();
+            Err(AuditError::Older {
+                folder,
+                known,
+                epoch,
+            })
         } else {
             Err(AuditError::key(&places.key, "it is the key of another log"))
         };
