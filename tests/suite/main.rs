@@ -11,6 +11,7 @@
 
 mod approvals;
 mod architecture;
+mod audit_forged;
 mod audit_tamper;
 mod audit_verify;
 mod backup;
