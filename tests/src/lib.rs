@@ -16,6 +16,7 @@
 
 pub mod audit;
 pub mod binary;
+pub mod disk;
 pub mod gateway;
 pub mod http;
 pub mod judges;

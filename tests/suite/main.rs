@@ -12,6 +12,7 @@
 mod approvals;
 mod architecture;
 mod audit_forged;
+mod audit_power;
 mod audit_tamper;
 mod audit_verify;
 mod backup;
