@@ -11,6 +11,7 @@
 
 mod approvals;
 mod architecture;
+mod audit_disk;
 mod audit_forged;
 mod audit_power;
 mod audit_tamper;
