@@ -13,6 +13,7 @@ mod approvals;
 mod architecture;
 mod audit_disk;
 mod audit_forged;
+mod audit_kill;
 mod audit_power;
 mod audit_tamper;
 mod audit_verify;
