@@ -41,6 +41,7 @@ mod segment;
 mod settings;
 mod show;
 mod tail;
+mod tell;
 mod text;
 mod tiles;
 mod torn;

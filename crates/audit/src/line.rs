@@ -65,7 +65,7 @@ impl Entry {
         Self::now(Who::default(), Outcome::Ok, event, None)
     }
 
-    fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> Level {
         let at_least = match self.outcome {
             Outcome::Begin | Outcome::Ok => Level::Debug,
             Outcome::Denied | Outcome::Abandoned => Level::Warn,

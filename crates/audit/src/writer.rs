@@ -6,6 +6,7 @@ use crate::line::Entry;
 use crate::log::{Limits, Log};
 use crate::queue::{Begun, Job, MAX_LATER, Queue, Then};
 use crate::recorder::Shared;
+use crate::tell::tell;
 use clawdbot_domain::Event;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -196,6 +197,7 @@ impl Writer {
 
     /// It is durable. A caller that went away meanwhile is no error here.
     fn confirm(&self, entry: Entry, then: Then) {
+        tell(&entry);
         match then {
             Then::Begin(reply) => {
                 let queue: &Arc<Queue> = &self.shared.queue;

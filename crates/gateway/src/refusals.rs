@@ -66,9 +66,6 @@ impl Refusals {
             reason,
             ..
         } = refused;
-        tracing::warn!(
-            address = ?who.address, status, path, reason, "security: request refused"
-        );
         let event = Event::RequestRefused {
             method,
             path,

@@ -70,7 +70,6 @@ pub(crate) fn cut(context: &Context, why: Why) -> ApiError {
         return ApiError::new(StatusCode::GONE, "turn_cancelled", told);
     }
     let reason = "the token stopped counting while the answer was on its way";
-    tracing::warn!(request = %context.id, reason, "security: answer cut");
     let event = Event::AnswerCut {
         reason: reason.to_owned(),
     };

@@ -5,6 +5,7 @@ use crate::disk;
 use crate::error::AuditError;
 use crate::line::{Entry, MAX_LINE, Tip};
 use crate::redact::Redactor;
+use crate::tell::tell;
 use crate::tree::Hash;
 
 impl Log {
@@ -20,9 +21,10 @@ impl Log {
         if !self.first_fits(entries, limits, redactor) {
             self.rotate(limits)?;
         }
-        for event in self.own.clone() {
+        let mut own: Vec<Entry> = self.own.iter().cloned().map(Entry::own).collect();
+        for entry in &mut own {
             self.lines
-                .write(&mut Entry::own(event), &mut tip, redactor, &mut self.buffer);
+                .write(entry, &mut tip, redactor, &mut self.buffer);
             leaves.push(tip.leaf());
         }
         let taken = self.fill(entries, &mut tip, limits, redactor, &mut leaves);
@@ -46,6 +48,7 @@ impl Log {
         }
         self.tip = tip;
         self.own.clear();
+        own.iter().for_each(tell);
         self.drop_pruned();
         Ok(taken)
     }
