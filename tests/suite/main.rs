@@ -11,8 +11,10 @@
 
 mod approvals;
 mod architecture;
+mod audit_clock;
 mod audit_disk;
 mod audit_forged;
+mod audit_keys;
 mod audit_kill;
 mod audit_power;
 mod audit_tamper;
