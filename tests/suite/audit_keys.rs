@@ -53,9 +53,9 @@ const ALWAYS: [&str; 2] = [
 ];
 
 #[track_caller]
-fn has(events: &BTreeSet<String>, these: &[&str], there: bool) {
+fn has(events: &BTreeSet<String>, these: &[&str], written: bool) {
     for event in these {
-        assert_eq!(events.contains(*event), there, "{event}: {events:?}");
+        assert_eq!(events.contains(*event), written, "{event}: {events:?}");
     }
 }
 

@@ -13,6 +13,7 @@ mod approvals;
 mod architecture;
 mod audit_clock;
 mod audit_disk;
+mod audit_faults;
 mod audit_forged;
 mod audit_keys;
 mod audit_kill;
