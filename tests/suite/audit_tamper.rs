@@ -55,7 +55,9 @@ fn evidence(folder: &Path, into: &mut Vec<PathBuf>) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
             evidence(&path, into);
-        } else if ![".lock", ".reserve"].contains(&name.as_str()) {
+        } else if ![".lock", ".reserve"].contains(&name.as_str())
+            && !name.starts_with("gateway.log")
+        {
             into.push(path);
         }
     }
