@@ -14,6 +14,18 @@ pub struct AuditLog {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record(pub Value);
 
+/// The files of the log in this folder, oldest first; none while there is no folder.
+pub fn segments(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.extension().is_some_and(|e| e == "jsonl") && name.starts_with("audit-")
+    };
+    let mut all: Vec<_> = entries.map(|entry| entry.path()).filter(named).collect();
+    all.sort();
+    all
+}
+
 impl AuditLog {
     /// The log in this folder.
     pub fn in_folder(folder: &Path) -> Self {
@@ -24,24 +36,7 @@ impl AuditLog {
 
     /// Every whole record that is in the files now, oldest first.
     pub fn records(&self) -> Vec<Record> {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else {
-            return Vec::new();
-        };
-        let named = |path: &PathBuf| {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let is_jsonl = path.extension().is_some_and(|e| e == "jsonl");
-            is_jsonl && name.starts_with("audit-")
-        };
-        let mut segments = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(named)
-            .collect::<Vec<_>>();
-        segments.sort();
+        let segments = segments(&self.folder);
         let texts = segments
             .iter()
             .map(|path| std::fs::read_to_string(path).unwrap_or_default());

@@ -4,6 +4,7 @@
 use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use testkit::audit::segments;
 use testkit::{Call, Gateway, Home, Judges};
 
 /// A gateway that may write files, where strace does this to its calls.
@@ -136,10 +137,8 @@ fn after_an_error_of_a_flush_or_write_that_act_is_not_done_and_the_next_one_is()
             let logs = home.path().join("logs");
             assert_eq!(judges.agree(&what, &logs).code, 0, "{what}");
             // Nobody knows what a failed flush left of the file, so it is never written to again.
-            let segments = std::fs::read_dir(&logs).unwrap().map(|e| e.unwrap().path());
-            let segments = segments.filter(|path| path.extension().is_some_and(|e| e == "jsonl"));
             if inject == "fdatasync" {
-                assert_eq!(segments.count(), 2, "{what}");
+                assert_eq!(segments(&logs).len(), 2, "{what}");
             }
         }
     }

@@ -1,14 +1,12 @@
 //! Who can do more than change bytes: who knows how the log is hashed, who stole the key it is signed
-//! with now, who kept yesterday's copy, who hides behind pruning.
+//! with now, who kept yesterday's copy.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use clawdbot_audit::{Against, AuditSettings, Places, Recorder};
-use clawdbot_domain::{Event, Outcome, Who};
+use clawdbot_audit::Against;
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 use testkit::{Found, Home, Judges};
 
 fn found(code: i32, index: u64) -> Found {
@@ -259,129 +257,95 @@ fn yesterdays_folder_is_whole_by_itself_and_known_by_its_key_and_by_the_register
     );
 }
 
-/// A log of two segments kept; those before them, with hundreds of records, were pruned.
-fn pruned() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let (logs, key) = (dir.path().join("logs"), dir.path().join("audit.key"));
-    let settings = AuditSettings {
-        max_segment_bytes: AuditSettings::MIN_SEGMENT_BYTES,
-        max_segments: 2,
-        min_age: Duration::ZERO,
-        ..AuditSettings::default()
-    };
-    let register = None;
-    let recorder = Recorder::open_at(&logs, &Places { key, register }, settings).unwrap();
-    let reason = "long enough that a segment holds few of them; ".repeat(24);
-    for _ in 0..1_100 {
-        let reason = reason.clone();
-        recorder.note_later(Who::default(), Outcome::Ok, Event::GatewayStop { reason });
-    }
-    drop(recorder);
-    (dir, logs)
-}
-
-/// The first record kept.
-fn first_kept(logs: &Path) -> u64 {
-    let names = std::fs::read_dir(logs)
-        .unwrap()
-        .map(|e| e.unwrap().file_name());
-    let firsts = names.filter_map(|name| {
-        let name = name.into_string().unwrap();
-        name.strip_prefix("audit-")?
-            .strip_suffix(".jsonl")?
-            .parse()
-            .ok()
-    });
-    firsts.min().unwrap()
-}
-
 #[test]
-fn a_pruned_log_is_whole_and_every_hash_of_what_was_pruned_counts() {
-    let (_dir, logs) = pruned();
-    let mut judges = Judges::new();
-    let intact = judges.agree("pruned", &logs);
+fn a_register_that_was_tampered_with_proves_nothing_false_and_both_verifiers_say_the_same() {
+    let (home, logs, against) = used();
+    let (mut judges, register) = (Judges::new(), home.path().join("register"));
+    let intact = judges.agree_against("as it was written", &logs, &against);
     assert_eq!(intact.code, 0);
-    let first = usize::try_from(first_kept(&logs)).unwrap();
-    assert!(first > 512, "{first} records were pruned");
-    let tiles = std::fs::read_dir(logs.join("tile/0"))
-        .unwrap()
-        .map(|e| e.unwrap().path());
-    let mut whole: Vec<_> = tiles.filter(|path| path.is_file()).collect();
-    whole.sort();
-    for (number, tile) in whole.iter().enumerate() {
-        let good = std::fs::read(tile).unwrap();
-        for at in (0..good.len()).step_by(167) {
-            let mut bad = good.clone();
-            bad[at] ^= 4;
-            std::fs::write(tile, bad).unwrap();
-            let what = format!("byte {at} of tile {number}");
-            let code = judges.agree(&what, &logs).code;
-            let needed = number * 256 + at / 32 < first;
-            assert_eq!(code, if needed { 3 } else { 0 }, "{what}");
-        }
-        let needed = number * 256 < first;
-        let lost = if needed {
-            found(3, number as u64 * 256)
-        } else {
-            intact.clone()
-        };
-        for how in ["gone", "short", "empty"] {
-            match how {
-                "gone" => std::fs::remove_file(tile).unwrap(),
-                "short" => std::fs::write(tile, &good[..good.len() - 32]).unwrap(),
-                _ => std::fs::write(tile, "").unwrap(),
-            }
-            assert_eq!(judges.agree(how, &logs), lost, "tile {number} {how}");
-        }
-        std::fs::write(tile, good).unwrap();
+    let good = std::fs::read(&register).unwrap();
+    let text = good
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte != b'\n' && **byte != 0);
+    let mut codes = [0; 5];
+    for (at, byte) in text {
+        let mut bad = good.clone();
+        bad[at] = byte ^ 1;
+        std::fs::write(&register, bad).unwrap();
+        let found = judges.agree_against(&format!("byte {at} of the register"), &logs, &against);
+        codes[usize::try_from(found.code).unwrap()] += 1;
+        // A page that holds no checkpoint is a write that was cut short: the other one counts.
+        assert!(
+            found == intact || [3, 4].contains(&found.code),
+            "byte {at}: {found:?}"
+        );
     }
-    assert_eq!(judges.agree("put back", &logs), intact);
+    assert!(
+        codes[3] > 0,
+        "a changed checkpoint in it is found: {codes:?}"
+    );
+    // Filled with anything else it is no register, and a log is not called whole by it.
+    for (what, other) in [("zeros", vec![0; 8192]), ("text", b"nothing".to_vec())] {
+        std::fs::write(&register, other).unwrap();
+        assert_eq!(
+            judges.agree_against(what, &logs, &against).code,
+            2,
+            "{what}"
+        );
+        let ran = home.run(&["config", "set", "gateway.port", "19000"]);
+        assert_ne!(ran.code, 0, "{what}: nothing is done without the register");
+    }
+    // That of another log.
+    let (_other_home, _, other) = used();
+    std::fs::copy(other.register.unwrap(), &register).unwrap();
+    assert_eq!(judges.agree_against("another's", &logs, &against).code, 3);
+    let ran = home.run(&["config", "set", "gateway.port", "19000"]);
+    assert_ne!(
+        ran.code, 0,
+        "nothing is done beside the register of another log"
+    );
+    std::fs::write(&register, &good).unwrap();
+    home.set("gateway.port", "19000");
+    assert_eq!(judges.agree_against("put back", &logs, &against).code, 0);
 }
 
 #[test]
-fn nobody_hides_behind_pruning() {
-    let (_dir, logs) = pruned();
-    let mut judges = Judges::new();
-    let (intact, first) = (judges.agree("pruned", &logs), first_kept(&logs));
-    let names = |logs: &Path| {
-        let all = std::fs::read_dir(logs).unwrap().map(|e| e.unwrap().path());
-        let mut all: Vec<_> = all
-            .filter(|p| p.extension().is_some_and(|e| e == "jsonl"))
-            .collect();
-        all.sort();
-        all
-    };
-    let kept = names(&logs);
-    assert_eq!(kept.len(), 2);
-    // A tombstone without its pruning is what a crash leaves: the records are there, all is well.
-    let (oldest, newest) = (
-        std::fs::read_to_string(&kept[0]).unwrap(),
-        std::fs::read_to_string(&kept[1]).unwrap(),
+fn lost_or_changed_hashes_are_named_and_made_again_from_records_that_verify_and_from_no_others() {
+    let (home, logs, _) = used();
+    let fsck = |more: &[&str]| home.run(&[&["audit", "fsck"], more].concat());
+    let parts = std::fs::read_dir(logs.join("tile/0/000.p")).unwrap();
+    let tile = parts.map(|entry| entry.unwrap().path()).next().unwrap();
+    let good = std::fs::read(&tile).unwrap();
+    assert_eq!(fsck(&[]).code, 0);
+    for spoil in ["gone", "changed", "longer", "empty"] {
+        let mut bad = good.clone();
+        match spoil {
+            "gone" => std::fs::remove_file(&tile).unwrap(),
+            "changed" => bad[7] ^= 1,
+            "longer" => bad.push(0),
+            _ => bad.clear(),
+        }
+        if spoil != "gone" {
+            std::fs::write(&tile, bad).unwrap();
+        }
+        let found = fsck(&[]);
+        assert_ne!(found.code, 0, "{spoil}");
+        assert!(
+            found.out.contains("tile/0/000.p/"),
+            "{spoil}: {}",
+            found.out
+        );
+        assert_eq!(fsck(&["--repair"]).code, 0, "{spoil}");
+        assert_eq!(std::fs::read(&tile).unwrap(), good, "{spoil}: made again");
+    }
+    // A log that was tampered with is evidence: hashes to fit it are not made.
+    let text = std::fs::read_to_string(segment(&logs)).unwrap();
+    std::fs::write(segment(&logs), text.replacen("18801", "18809", 1)).unwrap();
+    std::fs::remove_file(&tile).unwrap();
+    assert_ne!(fsck(&["--repair"]).code, 0);
+    assert!(
+        !tile.exists(),
+        "nothing is made from records that do not verify"
     );
-    // One more segment gone than a record tells of.
-    std::fs::remove_file(&kept[0]).unwrap();
-    let second = newest.lines().next().unwrap();
-    let second: serde_json::Value = serde_json::from_str(second).unwrap();
-    let index = second["index"].as_u64().unwrap();
-    let gone = judges.agree("one more gone", &logs);
-    assert_eq!(gone, found(3, index - 1));
-    std::fs::write(&kept[0], &oldest).unwrap();
-    // The kept ones without what says so: the record that tells of the pruning is the tombstone.
-    let without: String = oldest
-        .split_inclusive('\n')
-        .filter(|line| !line.contains("audit.pruned"))
-        .collect();
-    assert_ne!(without, oldest);
-    std::fs::write(&kept[0], &without).unwrap();
-    assert_eq!(judges.agree("no tombstone", &logs).code, 3);
-    std::fs::write(&kept[0], &oldest).unwrap();
-    // The first lines of the oldest one dropped, and its name changed to fit.
-    let (_, later) = oldest.split_once('\n').unwrap();
-    let renamed = logs.join(format!("audit-{:020}.jsonl", first + 1));
-    std::fs::remove_file(&kept[0]).unwrap();
-    std::fs::write(&renamed, later).unwrap();
-    assert_eq!(judges.agree("one record shorter", &logs), found(3, first));
-    std::fs::remove_file(&renamed).unwrap();
-    std::fs::write(&kept[0], &oldest).unwrap();
-    assert_eq!(judges.agree("put back", &logs), intact);
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+use testkit::audit::segments;
 use testkit::{Call, Gateway, Home, Judges, Upstream};
 
 /// A home whose gateway asks this upstream, reads files, and is not limited.
@@ -187,11 +188,7 @@ fn megabytes(settings: &[(&str, &str)]) -> (Home, Vec<PathBuf>) {
     let (code, home) = gateway.stop();
     assert_eq!(code, 0);
     let logs = home.path().join("logs");
-    let all = std::fs::read_dir(&logs).unwrap().map(|e| e.unwrap().path());
-    let mut all: Vec<_> = all
-        .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
-        .collect();
-    all.sort();
+    let all = segments(&logs);
     assert_eq!(Judges::new().agree("afterwards", &logs).code, 0);
     (home, all)
 }
@@ -248,4 +245,50 @@ fn max_log_files_keeps_so_many_and_writes_which_went_but_none_before_its_age() {
     let (home, files) = megabytes(&[small, few]);
     assert!(files.len() > 2, "{files:?}");
     assert!(home.audit().of("audit.pruned").is_empty());
+}
+
+#[test]
+fn what_is_refused_is_told_in_the_operational_log_as_well_and_a_search_finds_it() {
+    let upstream = Upstream::saying("hi");
+    let gateway = home(&upstream).start();
+    use_everything(&gateway);
+    let listed = |home: &Home| {
+        let always = |r: &testkit::Record| {
+            let name = r.event();
+            name.starts_with("security.")
+                || name.starts_with("audit.")
+                || name.starts_with("gateway.")
+        };
+        home.audit()
+            .records()
+            .into_iter()
+            .filter(always)
+            .collect::<Vec<_>>()
+    };
+    let before = gateway.home.audit().of("gateway.start")[0]
+        .get("index")
+        .as_u64();
+    gateway
+        .audit()
+        .wait_for("the refusal", |r| r.event() == "security.request.refused");
+    let (code, home) = gateway.stop();
+    assert_eq!(code, 0);
+    let kept = std::fs::read_to_string(home.path().join("logs/gateway.log")).unwrap();
+    let mut told = 0;
+    for record in listed(&home) {
+        if record.get("index").as_u64() < before {
+            // Of the commands before, which speak to whoever typed them.
+            continue;
+        }
+        let event = format!("\"event\":\"{}\"", record.event());
+        let line = kept.lines().find(|line| line.contains(&event));
+        let line = line.unwrap_or_else(|| panic!("{} is not told in:\n{kept}", record.event()));
+        assert!(line.contains("security"), "{line}");
+        told += 1;
+    }
+    assert!(told >= 4, "{told}");
+    assert!(
+        !kept.contains(testkit::gateway::UPSTREAM_KEY),
+        "no secret is told"
+    );
 }

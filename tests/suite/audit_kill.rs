@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use testkit::audit::segments;
 use testkit::disk::tool;
 use testkit::{Home, Judges};
 
@@ -109,15 +110,6 @@ fn fill(home: &Path) {
         let noted = recorder.note_blocking(Who::default(), Outcome::Ok, event);
         noted.unwrap();
     }
-}
-
-fn segments(logs: &Path) -> Vec<PathBuf> {
-    let all = std::fs::read_dir(logs).unwrap().map(|e| e.unwrap().path());
-    let mut all: Vec<_> = all
-        .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
-        .collect();
-    all.sort();
-    all
 }
 
 /// The calls that the change makes on files of its home: what kind, on which file.

@@ -6,6 +6,7 @@ use serde_json::json;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use testkit::audit::segments;
 use testkit::{BrokenLog, Found, Gateway, Home, Judges};
 
 /// A closed log of three short segments, made by a gateway whose disk refused to be written twice: what
@@ -34,18 +35,6 @@ fn three_segments() -> Home {
 fn used(gateway: &Gateway) {
     let answer = gateway.invoke("read_file", &json!({"path": "notes.txt"}));
     assert_ne!(answer.status, 503, "{}", answer.text());
-}
-
-/// The segments of a log, oldest first.
-fn segments(logs: &Path) -> Vec<PathBuf> {
-    let all = std::fs::read_dir(logs)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut all: Vec<_> = all
-        .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
-        .collect();
-    all.sort();
-    all
 }
 
 /// Everything in the folder that says something: records, keys, checkpoint, hashes.

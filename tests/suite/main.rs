@@ -18,6 +18,7 @@ mod audit_forged;
 mod audit_keys;
 mod audit_kill;
 mod audit_power;
+mod audit_pruned;
 mod audit_tamper;
 mod audit_verify;
 mod backup;
