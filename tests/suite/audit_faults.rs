@@ -147,22 +147,29 @@ fn after_an_error_of_a_flush_or_write_that_act_is_not_done_and_the_next_one_is()
 #[test]
 fn a_flush_that_takes_longer_than_two_seconds_is_an_act_that_is_not_done() {
     let gateway = gateway("fdatasync:delay_enter=4000000:when=6");
-    let mut slowest = (Duration::ZERO, String::new(), 0);
+    let (mut longest, mut refused) = (Duration::ZERO, Vec::new());
     for at in 0..20 {
         let (name, asked) = (format!("act-{at}"), Instant::now());
         let status = call(&gateway, &name).send(gateway.port).status;
-        slowest = slowest.max((asked.elapsed(), name, status));
+        longest = longest.max(asked.elapsed());
+        if status == 503 {
+            refused.push(name);
+        }
     }
-    let (took, name, status) = slowest;
     assert!(
-        took > Duration::from_secs(1),
-        "the control: a flush was held back: {took:?}"
+        longest > Duration::from_secs(1),
+        "the control: a flush was held back: {longest:?}"
     );
-    assert_eq!(status, 503, "{name} after {took:?}");
     assert!(
-        !gateway.home.workspace().join(&name).exists(),
-        "{name} was done, or is done later"
+        !refused.is_empty(),
+        "nobody waits four seconds; the longest took {longest:?}"
     );
+    for name in refused {
+        assert!(
+            !gateway.home.workspace().join(&name).exists(),
+            "{name} was done, or is done later"
+        );
+    }
     let (code, home) = gateway.stop();
     assert_eq!(code, 0);
     nothing_unwritten(&home, "a slow disk");
