@@ -276,6 +276,16 @@ pub(crate) fn append(folder: &Path, good: u64, epoch: &Epoch) -> Result<u64, Aud
     Ok(len.len())
 }
 
+/// Cuts off the piece of a line that a crash left: its key was never announced, and is made again when it
+/// is due.
+pub(crate) fn cut_torn(folder: &Path, epochs: &mut Epochs) -> Result<(), AuditError> {
+    if epochs.torn > 0 {
+        disk::take_back(&folder.join(EPOCHS), epochs.good)?;
+        epochs.torn = 0;
+    }
+    Ok(())
+}
+
 /// Makes the lines durable that another process appended, or an append that was told to have failed: the key
 /// before must not be erased while a power cut could take away what announces the one after it.
 pub(crate) fn settle(folder: &Path) -> Result<(), AuditError> {

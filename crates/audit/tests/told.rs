@@ -8,7 +8,8 @@
 
 use clawdbot_audit::{AuditSettings, Recorder};
 use clawdbot_domain::{
-    Channel, Effect, Event, Level, Outcome, ProviderName, SandboxMode, TokenId, ToolName, Who,
+    Channel, Effect, Event, Level, Outcome, ProviderName, SandboxMode, SessionId, TokenId,
+    ToolName, Who,
 };
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -93,6 +94,10 @@ fn samples() -> Vec<Event> {
             score: 0.5,
             findings: vec![text()],
             text_sha256: text(),
+            id: None,
+        },
+        Event::SessionEnded {
+            ended: SessionId::new("a1b2"),
         },
         Event::ConfigChanged {
             key: text(),

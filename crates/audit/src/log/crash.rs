@@ -199,9 +199,8 @@ fn whichever_operation_fails_once_nothing_refused_stands_and_nothing_acknowledge
             fault::plan(nth, false);
             place.live(limits, &mut told);
             let hit = fault::clear();
-            // The last checkpoint is all that may be missing.
-            assert_eq!(place.verdict(), Verdict::Intact, "{what}");
-            place.assert_kept(&told, &what);
+            // The last checkpoint or key is all that may be missing or cut short.
+            place.assert_sound(&told, &what);
             let kept = reasons(&place.logs);
             for said in &told.refused {
                 assert!(!kept.iter().any(|(_, kept)| kept == said), "{what}: {said}");

@@ -113,7 +113,7 @@ fn signing(
     places: &Places,
     segments: &[Segment],
 ) -> Result<(Signer, Epochs), AuditError> {
-    let epochs = newest_epochs(folder)?;
+    let mut epochs = newest_epochs(folder)?;
     if let Some(last) = epochs.all.last() {
         let mut signer = Signer::load(&places.key)?;
         if signer.epoch < last.number {
@@ -121,6 +121,7 @@ fn signing(
             signer.catch_up(last.number)?;
         }
         return if signer.key() == last.key {
+            keys::cut_torn(folder, &mut epochs)?;
             Ok((signer, epochs))
         } else if signer.key().name() == last.key.name() && signer.epoch > last.number {
             let (known, epoch) = (last.number, signer.epoch);
