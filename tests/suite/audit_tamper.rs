@@ -6,7 +6,7 @@ use serde_json::json;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use testkit::audit::segments;
+use testkit::audit::{age_key, segments};
 use testkit::{BrokenLog, Found, Gateway, Home, Judges};
 
 /// A closed log of three short segments, made by a gateway whose disk refused to be written twice: what
@@ -14,6 +14,7 @@ use testkit::{BrokenLog, Found, Gateway, Home, Judges};
 fn three_segments() -> Home {
     let home = Home::new();
     home.set("gateway.tools.allowList", r#"["read_file"]"#);
+    age_key(&home.path().join("logs"));
     let gateway = home.start_without_file_size_signal();
     for _ in 0..2 {
         used(&gateway);
