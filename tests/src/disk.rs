@@ -190,6 +190,22 @@ impl Disk {
     /// When it is in use, or its file system is beyond repair.
     pub fn remount(&self) {
         unmount(&self.mounted);
+        // What was killed a moment ago may hold the file system in a namespace of its own; until that is gone
+        // the one that gave up would be mounted again.
+        let holders = || {
+            let mounts = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+            let table =
+                |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("mounts"));
+            let here = self.mounted.to_string_lossy().into_owned();
+            mounts
+                .filter_map(|entry| table(entry).ok())
+                .any(|mounts| mounts.contains(&here))
+        };
+        let give_up = Instant::now() + Duration::from_secs(20);
+        while holders() {
+            assert!(Instant::now() < give_up, "something still holds the disk");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         mount(self.kind, &self.dir.path().join("fuse/disk"), &self.mounted);
     }
 }
