@@ -139,10 +139,17 @@ fn samples() -> Vec<Event> {
     ]
 }
 
-/// One of each of those that the log writes of itself.
-fn own_samples() -> Vec<Event> {
+/// One of each of an incident, and of those that the log writes of itself.
+fn more_samples() -> Vec<Event> {
     let text = forged;
     vec![
+        Event::SetupVoided { reason: text() },
+        Event::IncidentStarted { reason: text() },
+        Event::IncidentPreserved {
+            folder: text(),
+            sha256: text(),
+        },
+        Event::IncidentEnded { began: text() },
         Event::AuditRotated {
             closed: text(),
             opened: text(),
@@ -209,7 +216,7 @@ fn every_security_event_is_told_in_a_line_that_a_search_finds_and_nobody_can_for
     let recorder = open(dir.path(), 2);
     let wanted = security_events();
     assert!(wanted.len() > 20, "{wanted:?}");
-    for event in samples().into_iter().chain(own_samples()) {
+    for event in samples().into_iter().chain(more_samples()) {
         let name = serde_json::to_value(&event).unwrap()["event"]
             .as_str()
             .unwrap()
