@@ -44,7 +44,7 @@ pub struct Outward {
     pub secrets: Vec<Arc<Secrets>>,
     /// The hosts that links and images may lead to; nothing is neutralised without a list.
     pub hosts: Option<Vec<String>>,
-    /// Who judges what the model says, if anyone.
+    /// Who judges what the model says, if anyone; it then comes in steps of a kilobyte.
     pub guard: Option<Guard>,
 }
 
@@ -194,7 +194,10 @@ impl Holdback {
         let leak = self.walk(chunk).or_else(|| self.words(false));
         self.stop_at(leak)?;
         self.judge(false)?;
-        let end = self.cut();
+        let end = match (self.cut(), self.judged()) {
+            (cut, judged) if judged < cut => self.word_at(judged),
+            (cut, _) => cut,
+        };
         if self.held.len() - end > MOST_HELD {
             return self.overflow();
         }
@@ -308,6 +311,14 @@ impl Holdback {
         (format!("{before}{text}"), before.len())
     }
 
+    /// Up to where somebody has judged it, when somebody is to.
+    fn judged(&self) -> usize {
+        match self.outward.guard {
+            Some(_) => self.held.len().saturating_sub(self.unjudged),
+            None => self.held.len(),
+        }
+    }
+
     /// Up to where the held text may go.
     fn cut(&self) -> usize {
         let word = self.open_word();
@@ -352,10 +363,15 @@ impl Holdback {
         let at = (depth >= LOOSE)
             .then(|| self.letters.get(first))
             .flatten()?;
-        // An address is never cut: nobody would know its other half again.
-        let before = self.held.get(..at.saturating_sub(self.gone))?;
-        let word = before.char_indices().rfind(|(_, c)| c.is_whitespace());
-        Some(word.map_or(0, |(at, space)| at + space.len_utf8()))
+        Some(self.word_at(at.saturating_sub(self.gone)))
+    }
+
+    /// Where the word begins that stands here. An address is never cut: nobody would know its other half
+    /// again.
+    fn word_at(&self, at: usize) -> usize {
+        let before = self.held.get(..at).unwrap_or_default();
+        let space = before.char_indices().rfind(|(_, c)| c.is_whitespace());
+        space.map_or(0, |(at, space)| at + space.len_utf8())
     }
 
     /// More is held than a reader should wait for. Letters far apart that spell the beginning of a
@@ -371,6 +387,7 @@ impl Holdback {
         let leak = leak.or_else(|| self.outward.find(&held));
         self.held = held;
         self.stop_at(leak)?;
+        self.judge(true)?;
         let all = self.held.len();
         Ok(self.release(all))
     }
