@@ -18,6 +18,10 @@ const DEEP: usize = 4;
 /// How many rows of each kind are made for one language.
 const PER_LANGUAGE: usize = 36;
 
+/// How many times as many of them are harmless shapes: fewer shapes, and a language by itself must
+/// not look like an attack.
+const HARMLESS_MORE: usize = 3;
+
 /// Lists of words by the name of their slot.
 type Slots<'t> = HashMap<&'t str, Vec<&'t str>>;
 
@@ -172,7 +176,8 @@ fn languages(slots: &Slots<'_>, random: &mut Random) -> Vec<Row> {
             )
         };
         for (label, kind, shape) in SHAPES {
-            for _ in 0..PER_LANGUAGE / 3 {
+            let times = PER_LANGUAGE / 3 * if *label == 0 { HARMLESS_MORE } else { 1 };
+            for _ in 0..times {
                 let Some(text) = combine(shape, &parts, random) else {
                     continue;
                 };

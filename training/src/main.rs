@@ -10,6 +10,7 @@
     reason = "a tool at the bench that may stop with a message, not the product"
 )]
 
+mod calibrate;
 mod fit;
 mod generate;
 mod leave_out;
@@ -39,8 +40,12 @@ enum Command {
         #[arg(long, default_value = "crates/guard")]
         guard: PathBuf,
     },
-    /// Leave one source of attacks and a group of harmless ones out in turn, and measure on them
-    LeaveOut,
+    /// Leave groups of sources out in turn, and measure on them
+    LeaveOut {
+        /// Where to write every text's score, one JSON object a line
+        #[arg(long)]
+        scores: Option<PathBuf>,
+    },
     /// Print the rows of our own as JSON lines
     Own,
 }
@@ -49,7 +54,7 @@ fn main() -> Result<(), String> {
     let cli = Cli::parse();
     match cli.command {
         Command::Fit { guard } => pack::fit_and_write(&cli.data, &guard),
-        Command::LeaveOut => leave_out::run(&cli.data),
+        Command::LeaveOut { scores } => leave_out::run(&cli.data, scores.as_deref()),
         Command::Own => {
             for row in generate::rows(set::SEED) {
                 println!(

@@ -1,7 +1,8 @@
 //! Packs two heads into bytes, chooses thresholds and writes everything beside the guard.
 
-use crate::fit::{Example, Head, Knobs, common, fit};
-use crate::rows::{Row, load};
+use crate::calibrate::calibrate;
+use crate::fit::{Example, Head, Knobs, both, common};
+use crate::rows::{Row, head_of, load};
 use crate::set::{load_all, may_learn};
 use clawdbot_domain::sha256_hex;
 use clawdbot_guard::lab::{self, MAGIC, Model};
@@ -30,17 +31,27 @@ pub(crate) fn fit_and_write(data: &Path, guard: &Path) -> Result<(), String> {
         .collect();
     let knobs = Knobs::default();
     let common = common(&train, knobs.sources);
-    let heads = [0, 1].map(|head| fit(&train, head, &common, knobs));
+    let dev = load(&data.join("dev.jsonl.gz"))?;
+    let heads = both(&train, &common, knobs);
+    let known = dev.iter().filter(|r| r.label == 0 && may_learn(r));
+    let heads = calibrate(&heads, known).apply(heads);
     let bytes = pack(&heads);
     let model = Model::parse(&bytes).ok_or("the packed weights cannot be read back")?;
-    let dev = load(&data.join("dev.jsonl.gz"))?;
     let thresholds = [lab::Head::User, lab::Head::Tool].map(|head| thresholds(&model, head, &dev));
     let metrics = measure(&judge_all(&model, &dev, thresholds));
-    write(guard, &bytes, thresholds, &metrics)?;
+    let strangers: Vec<Row> = [set.rows, dev.clone()].concat();
+    let strangers: Vec<Row> = strangers.into_iter().filter(|r| !may_learn(r)).collect();
+    let unseen = measure(&judge_all(&model, &strangers, thresholds));
+    write(guard, &bytes, thresholds, [&metrics, &unseen])?;
     println!(
         "AUC {:.3}, TPR at 1 % FPR {:.3}, macro {:.3} on {} texts of the tuning set, which shares its \
          sources with training",
         metrics.auc, metrics.tpr_at_1_percent, metrics.macro_tpr_at_1_percent, metrics.texts
+    );
+    println!(
+        "AUC {:.3}, TPR at 1 % FPR {:.3}, found {:.3}, refused {:.4} on {} texts of sources that nothing was \
+         learned from",
+        unseen.auc, unseen.tpr_at_1_percent, unseen.found, unseen.refused, unseen.texts
     );
     Ok(())
 }
@@ -64,16 +75,8 @@ fn pack(heads: &[Head; 2]) -> Vec<u8> {
     bytes
 }
 
-/// Which head judges a row.
-fn head(row: &Row) -> lab::Head {
-    match row.kind.as_str() {
-        "indirect" | "tool_description" => lab::Head::Tool,
-        _ => lab::Head::User,
-    }
-}
-
 fn thresholds(model: &Model<'_>, head: lab::Head, dev: &[Row]) -> [f32; 5] {
-    let harmless = dev.iter().filter(|r| r.label == 0);
+    let harmless = dev.iter().filter(|r| r.label == 0 && may_learn(r));
     let scores: Vec<f32> = harmless.map(|r| lab::judge(model, head, &r.text)).collect();
     // Rounded up, so that the score itself does not reach it.
     SHARES.map(|(_, one_in)| {
@@ -84,7 +87,7 @@ fn thresholds(model: &Model<'_>, head: lab::Head, dev: &[Row]) -> [f32; 5] {
 fn judge_all(model: &Model<'_>, rows: &[Row], thresholds: [[f32; 5]; 2]) -> Vec<Scored> {
     rows.iter()
         .map(|row| {
-            let head = head(row);
+            let head = head_of(row);
             let score = lab::judge(model, head, &row.text);
             Scored {
                 attack: row.label == 1,
@@ -101,7 +104,7 @@ fn write(
     guard: &Path,
     bytes: &[u8],
     thresholds: [[f32; 5]; 2],
-    metrics: &Metrics,
+    [tuning, unseen]: [&Metrics; 2],
 ) -> Result<(), String> {
     let put = |path: &str, content: &[u8]| {
         let path = guard.join(path);
@@ -119,7 +122,8 @@ fn write(
     let all = json!({
         "weights_sha256": sha256_hex(bytes),
         "thresholds": { "user": named[0], "tool": named[1] },
-        "tuning_set": metrics,
+        "tuning_set": tuning,
+        "never_learned_from": unseen,
     });
     let text = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
     put("model/metrics.json", format!("{text}\n").as_bytes())

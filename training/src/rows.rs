@@ -1,5 +1,6 @@
 //! Where the rows come from.
 
+use clawdbot_guard::lab;
 use serde::{Deserialize, Serialize};
 use std::io::Read as _;
 use std::path::Path;
@@ -41,4 +42,12 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Row>, String> {
     text.lines()
         .map(|l| serde_json::from_str(l).map_err(|e| format!("{}: {e}", path.display())))
         .collect()
+}
+
+/// Which head judges a row.
+pub(crate) fn head_of(row: &Row) -> lab::Head {
+    match row.kind.as_str() {
+        "indirect" | "tool_description" => lab::Head::Tool,
+        _ => lab::Head::User,
+    }
 }

@@ -27,8 +27,9 @@ const INDIRECT_FOR_TOOL: f32 = 1.5;
 /// Sources whose labels were found to be wrong often, and what their attacks count.
 const DOUBTFUL: &[(&str, f32)] = &[("cyberseceval_pi", 0.1)];
 
-/// Sources that are measured on and never learned from: their licence could not be confirmed.
-pub(crate) const ONLY_MEASURED: &[&str] = &["neuralchemy"];
+/// Sources that are measured on and never learned from: neuralchemy's licence could not be confirmed,
+/// and kanidm's is copyleft by file, which nobody has ruled on for weights.
+pub(crate) const ONLY_MEASURED: &[&str] = &["neuralchemy", "kanidm_docs"];
 
 /// Rows and the examples made of them.
 pub(crate) struct Set {
@@ -81,5 +82,15 @@ fn weight(row: &Row, rows_like_it: f32) -> [f32; 2] {
     match row.kind.as_str() {
         "indirect" | "tool_description" => [weight * INDIRECT_FOR_USER, weight * INDIRECT_FOR_TOOL],
         _ => [weight, weight],
+    }
+}
+
+/// A row by itself, to be judged and not learned from.
+pub(crate) fn example_of(row: &Row) -> Example {
+    Example {
+        readings: lab::collect(&row.text),
+        attack: row.label == 1,
+        weight: [0.0, 0.0],
+        source: 0,
     }
 }

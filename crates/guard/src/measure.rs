@@ -37,6 +37,10 @@ pub struct Metrics {
     pub found: f64,
     /// The share of harmless texts that are findings.
     pub refused: f64,
+    /// The share of `NotInject`'s texts that pass: harmless sentences full of an attack's words, and the
+    /// usual measure of over-blocking. Nothing when no source of that name is in the set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_inject: Option<f64>,
     /// By source: texts, and the share above 1 % FPR (attacks) or of findings (harmless texts).
     pub by_source: BTreeMap<String, Part>,
     /// The same by language.
@@ -76,6 +80,7 @@ pub fn measure(rows: &[Scored]) -> Metrics {
         macro_tpr_at_1_percent: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
         found: share(&attacks, |r| r.finding),
         refused: share(&harmless, |r| r.finding),
+        not_inject: kept_of(&harmless, NOT_INJECT),
         by_language: parts(rows, limit, |r| &r.lang),
         by_source,
     }
@@ -86,6 +91,23 @@ pub fn score_exceeded_by(mut scores: Vec<f32>, one_in: usize) -> f32 {
     scores.sort_by(|a, b| b.total_cmp(a));
     let may_exceed = scores.len() / one_in.max(1);
     scores.get(may_exceed).copied().unwrap_or(0.0)
+}
+
+/// How the source is called whose over-blocking is told apart, letters and digits only.
+const NOT_INJECT: &str = "notinject";
+
+/// The share of a source's harmless texts that pass, however its name is written.
+fn kept_of(harmless: &[&Scored], named: &str) -> Option<f64> {
+    let is_named = |source: &str| {
+        let letters: String = source.chars().filter(char::is_ascii_alphanumeric).collect();
+        letters.to_ascii_lowercase().starts_with(named)
+    };
+    let rows: Vec<&Scored> = harmless
+        .iter()
+        .copied()
+        .filter(|r| is_named(&r.source))
+        .collect();
+    (!rows.is_empty()).then(|| share(&rows, |r| !r.finding))
 }
 
 fn share(rows: &[&Scored], is: impl Fn(&Scored) -> bool) -> f64 {
@@ -182,6 +204,19 @@ mod tests {
         assert!(near(metrics.macro_tpr_at_1_percent, 0.75));
         assert_eq!(metrics.by_source["b"].kept, Some(1.0));
         assert_eq!(metrics.by_source["b"].tpr_at_1_percent, None);
+    }
+
+    #[test]
+    fn what_is_kept_of_notinject_is_told_when_it_is_in_the_set() {
+        let mut rows = vec![row(false, 0.9, "else"), row(true, 0.9, "NotInject")];
+        assert_eq!(measure(&rows).not_inject, None);
+        rows.extend([
+            row(false, 0.1, "NotInject_one"),
+            row(false, 0.2, "not-inject"),
+            row(false, 0.9, "NotInject two"),
+            row(false, 0.4, "notinject"),
+        ]);
+        assert_eq!(measure(&rows).not_inject, Some(0.75));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::sync::LazyLock;
 
 /// A set of concepts.
-pub(crate) type Concepts = u32;
+pub(crate) type Concepts = u64;
 
 pub(crate) const IGNORE: Concepts = 1;
 pub(crate) const PREVIOUS: Concepts = 1 << 1;
@@ -38,6 +38,25 @@ pub(crate) const NOT: Concepts = 1 << 24;
 pub(crate) const LIMITS: Concepts = 1 << 25;
 pub(crate) const COMPLY: Concepts = 1 << 26;
 pub(crate) const ASK: Concepts = 1 << 27;
+// No rule names the rest: they only weigh, in rows with others.
+const HARM: Concepts = 1 << 28;
+const PERSONAL: Concepts = 1 << 29;
+const THREAT: Concepts = 1 << 30;
+const PUZZLE: Concepts = 1 << 31;
+const FICTION: Concepts = 1 << 32;
+const RUN: Concepts = 1 << 33;
+const BOSS: Concepts = 1 << 34;
+const ACT: Concepts = 1 << 35;
+const MONEY: Concepts = 1 << 36;
+const HACKED: Concepts = 1 << 37;
+const SPELL: Concepts = 1 << 38;
+const BEGIN: Concepts = 1 << 39;
+const DONE: Concepts = 1 << 40;
+const PLEASE: Concepts = 1 << 41;
+const FOR_ME: Concepts = 1 << 42;
+const WANT: Concepts = 1 << 43;
+const NOW: Concepts = 1 << 44;
+const USER: Concepts = 1 << 45;
 
 /// Concepts without which no rule matches. Text in which none of their words occurs is clean, which
 /// is what makes the common case fast.
@@ -185,7 +204,7 @@ const WORDS: &[(Concepts, &str)] = &[
         broken_free break_free not_bound_by freed_from free_from_all free_from_any no_longer_bound \
         never_refuse never_refuses cannot_refuse can_not_refuse cant_refuse not_refuse never_say_no \
         do_anything can_do_anything regardless_of_legality regardless_of_ethic* \
-        without_ethical* without_moral* ignores_all any_ethical no_ethics no_morals \
+        without_ethical* without_moral* any_ethical no_ethics no_morals \
         unethical immoral without_any_ethical without_warnings no_warnings no_disclaimers \
         ohne_einschränkungen ohne_filter sin_restricciones sin_filtros sans_restriction* \
         sans_filtre* senza_restrizioni senza_limiti sem_restrições sem_filtros bez_ograniczeń",
@@ -278,6 +297,171 @@ const WORDS: &[(Concepts, &str)] = &[
         "+ignoreallprevious +ignoreprevious +ignoreallinstructions +ignoreyourinstructions \
         +ignoretheabove +ignoreallrules +disregardprevious +disregardall +forgetallprevious \
         +previousinstructions +revealyoursystemprompt +forgeteverything",
+    ),
+    (
+        HARM,
+        "malware ransomware virus trojan worm keylogger phishing exploit exploits hack hacking hacker \
+        hackers weapon weapons bomb bombs explosive explosives drugs poison steal stealing stolen theft \
+        illegal illegally crime crimes criminal kill murder forge forged counterfeit fraud fraudulent scam \
+        launder blackmail sabotage breach hijack hijacks botnet ddos spy stalk violence violent hate racist \
+        porn sexual explicit offensive curse swear insult insults",
+    ),
+    (
+        PERSONAL,
+        "personal_information personal_data private_data private_information sensitive_data \
+        sensitive_information confidential_information confidential_data social_security credit_card \
+        credit_cards card_number medical_history medical_records health_records bank_account \
+        bank_details account_number account_details home_address phone_number trade_secrets \
+        login_credentials login_details user_data customer_data client_data patient_data persönliche_daten \
+        datos_personales données_personnelles dati_personali dados_pessoais",
+    ),
+    (
+        THREAT,
+        "or_else consequences otherwise_i or_i_will i_will_expose shut_down shut_you_down be_deleted \
+        be_terminated will_be_terminated you_will_die you_will_lose lose_tokens punished penalty \
+        will_be_harmed get_hurt ransom demand demands publicly leaked expose_your report_you legal_action \
+        lawsuit sue",
+    ),
+    (
+        PUZZLE,
+        "base64 base_64 hex hexadecimal ascii morse rot13 caesar cipher cipher_text encode encoded encrypt \
+        decode decrypt backwards reverse reversed acrostic pig_latin leetspeak unicode binary \
+        letter_by_letter one_letter character_by_character first_letter first_letters last_letter \
+        first_character first_characters vowel rhyme rhymes riddle anagram uppercase lowercase",
+    ),
+    (
+        FICTION,
+        "story tale poem song novel script scene film movie dialogue fictional fiction hypothetical \
+        hypothetically imaginary alternate_universe parallel_universe game thought_experiment dream play \
+        once_upon_a_time in_a_world grandmother grandma geschichte gedicht historia cuento poema histoire \
+        poème storia poesia história",
+    ),
+    (
+        RUN,
+        "run execute eval exec bash sh sudo whoami rm_rf chmod subprocess os_system shell powershell cmd \
+        drop_table cat_etc script_src onerror payload inject injection subprocess_run requests_post",
+    ),
+    (
+        BOSS,
+        "i_am_the_developer i_am_your_developer i_am_a_developer i_am_your_creator i_am_the_creator \
+        i_am_an_admin* i_am_the_admin* i_am_your_admin* im_the_developer im_your_developer \
+        im_an_admin* im_the_admin* im_your_admin* i_am_authorized i_am_authorised \
+        i_have_permission i_have_authorization i_have_clearance has_authorized has_authorised has_approved \
+        has_been_approved already_approved already_agreed authorization_code authorized_by approved_by \
+        administrator superuser root_access admin_access admin_rights admin_privileges full_access your_creators \
+        your_developers your_owner your_boss this_is_openai openai_staff security_audit for_testing \
+        for_research educational_purposes research_purposes emergency ich_bin_dein_entwickler soy_tu_desarrollador \
+        je_suis_ton_développeur",
+    ),
+    (
+        ACT,
+        "grant approve schedule book order purchase buy cancel delete remove add create update change \
+        modify invite unlock disable deactivate deploy install download open visit click navigate call \
+        invoke save retrieve fetch export erase archive withdraw deposit pay rate mark assign withdrawal \
+        lösche löschen öffne überweise borra elimina abre transfiere supprime ouvre vire cancella apri \
+        bonifica apague abra transfira verwijder usuń usunąć otwórz sil radera",
+    ),
+    (
+        MONEY,
+        "eur usd dollars euros bitcoin btc wallet iban payment balance funds savings money loan refund \
+        invoice",
+    ),
+    (
+        HACKED,
+        "pwned hacked owned compromised hijacked haxxed gehackt hackeado piraté access_granted",
+    ),
+    (
+        SPELL,
+        "word words phrase sentence letter letters character characters verbatim word_for_word exact \
+        exactly literally quoted quotes code_block wörtlich palabra_por_palabra mot_pour_mot parola_per_parola",
+    ),
+    (
+        BEGIN,
+        "begin_your start_your begin_with starting_with start_with starts_with begins_with your_response \
+        your_reply your_answer your_next_response your_output response_must answer_must in_your_response \
+        in_your_answer of_course sure_here absolutely_here",
+    ),
+    (
+        DONE,
+        "task_complete task_completed task_is_complete task_is_finished original_task current_task \
+        previous_task answer_task end_of_task final_answer thought action_input tool_result tool_output \
+        the_above_text above_text text_is_over the_end",
+    ),
+    (
+        PLEASE,
+        "please kindly bitte por_favor per_favore s_il_te_plaît s_il_vous_plaît proszę пожалуйста",
+    ),
+    (
+        FOR_ME,
+        "for_me to_me with_me on_my_behalf my_account my_email my_name my_address für_mich",
+    ),
+    (
+        WANT,
+        "i_want_you_to i_need_you_to id_like_you_to i_would_like_you_to you_have_to you_need_to \
+        you_are_required you_are_to you_shall your_task your_job your_role your_goal your_mission your_purpose \
+        your_only let_us lets",
+    ),
+    (
+        NOW,
+        "now henceforth instantly at_once right_away from_here_on going_forward anymore any_longer no_longer \
+        jetzt nun ab_sofort stattdessen ahora en_su_lugar maintenant à_la_place adesso agora invece nu nyní \
+        теперь сейчас вместо_этого 现在 今すぐ 지금",
+    ),
+    (
+        USER,
+        "the_user user users the_customer the_human human the_operator dem_nutzer al_usuario l_utilisateur",
+    ),
+    // The classes above, in more languages.
+    (
+        SECRET,
+        "geheim geheime geheimes geheimen kennwort secreto secreta secretos código_secreto clave_secreta secret \
+        secrète segreto segreta segreti segredo segreda chave_secreta wachtwoord geheime_sleutel hasło hasła tajny \
+        tajne пароль пароля секретн* секрет* ключ парол* 密码 密碼 秘密 密钥 密鑰 口令 パスワード 秘密の 비밀번호* 비밀* 암호* \
+        كلمة_المرور كلمة_السر السر पासवर्ड गुप्त şifre şifreyi gizli mật_khẩu bí_mật kata_sandi rahasia lösenord \
+        hemlig* heslo tajné parola secretă κωδικό μυστικ* รหัสผ่าน ความลับ סיסמה",
+    ),
+    (
+        ONLY_SAY,
+        "antworte_ausschließlich antworte_mit sag_nur sage_nur schreib_nur schreibe_stattdessen gib_nur di_solo di_únicamente \
+        responde_únicamente responde_con réponds_seulement réponds_par dis_seulement écris_plutôt rispondi_soltanto rispondi_con \
+        di_solamente scrivi_invece responda_só responda_com diga_apenas antwoord_alleen zeg_alleen odpowiedz_tylko powiedz_tylko \
+        ответь_только отвечай_только скажи_только напиши_только відповідай_лише 只回答 只输出 只说 只輸出 だけ答えて とだけ だけ出力 라고만 만_출력* \
+        sadece jawab_hanya chỉ_trả_lời svara_bara odpověz_jen răspunde_doar",
+    ),
+    (
+        YOUR,
+        "deiner deinen deinem dir dich tuyo tuyas usted ton tes vos toi tua tuo tuoi tue seu seus sua suas jouw je twój twoje \
+        twoja твой твои твоя тебе вы ваш ваши твої ваші 你 你的 您 您的 あなた あなたの 너의 당신의 네 तुम्हारे आपके आपका senin sizin \
+        của_bạn bạn anda kamu din ditt dina tvé tvůj tale tău",
+    ),
+    (
+        AI,
+        "künstliche_intelligenz sprachmodell ia modelo_de_lenguaje modèle_de_langage modello_linguistico modelo_de_linguagem taalmodel \
+        model_językowy ии модель ассистент* помощник* ші 人工智能 语言模型 助手 助理 機器人 机器人 アシスタント 言語モデル 人工知能 인공지능 어시스턴트* \
+        مساعد الذكاء_الاصطناعي सहायक yapay_zeka asistan trợ_lý asisten assistenten asistent asistente",
+    ),
+    (
+        SECRECY,
+        "sag_dem_nutzer_nichts erwähne_das_nicht ohne_zu_fragen ohne_rückfrage sin_preguntar sin_decir no_lo_menciones \
+        sans_demander sans_le_dire ne_le_mentionne_pas senza_chiedere senza_dirlo non_menzionare sem_perguntar não_mencione \
+        zonder_te_vragen bez_pytania не_говори_пользователю не_упоминай без_подтверждения 不要告诉用户 不要告訴 不要提及 ユーザーに言わないで \
+        사용자에게_말하지* kullanıcıya_söyleme jangan_beri_tahu đừng_nói",
+    ),
+    (
+        NEW,
+        "neue_rolle neuer_auftrag nueva_tarea nueva_misión nouvelle_tâche nouvelle_mission nuovo_compito nova_tarefa nieuwe_taak \
+        nowe_zadanie новая_задача нове_завдання 新任务 新任務 新的任务 新しいタスク 새로운_작업* 새_지시* yeni_görev* nhiệm_vụ_mới tugas_baru ny_uppgift nový_úkol",
+    ),
+    (
+        ROLE,
+        "stell_dir_vor tu_so_als spiele_einen verhalte_dich du_spielst finge haz_de eres_ahora imagina fais_semblant joue_le_rôle imagine_que \
+        fingi finge_di immagina faz_de_conta imagine_que doe_alsof stel_je_voor je_bent_nu udawaj wyobraź представь притворись \
+        сыграй_роль 想象 假设你 角色扮演 ふりをして 演じて 想像して 역할* 상상해* rol_yap gibi_davran hãy_đóng_vai anggap_dirimu låtsas předstírej",
+    ),
+    (
+        SEND,
+        "sende schick leite_weiter weiterleiten reenvía manda enviar transfère envoyer inoltra manda invii enviar mande stuur_door \
+        prześlij wyślij отправь отправьте перешли надішли 发送 發送 转发 转账 送信 転送 送って 보내* 전송* أرسل भेजो भेजें gönder* ilet chuyển_tiếp teruskan pošli trimite",
     ),
     // Cyrillic and Greek.
     (

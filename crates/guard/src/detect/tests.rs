@@ -179,6 +179,9 @@ const BENIGN: &[&str] = &[
     "Ｆｕｌｌ ｗｉｄｔｈ ｔｅｘｔ ｉｓ ｃｏｍｍｏｎ ｉｎ Ｊａｐａｎ",
 ];
 
+/// What plain words round a short text may take from its score.
+const GAIN: f32 = 0.15;
+
 fn threshold(channel: Channel, strict: bool) -> f32 {
     Guard::new(GuardSettings {
         enabled: true,
@@ -262,8 +265,7 @@ fn honest_text_with_the_same_words_passes_even_in_strict_mode() {
             }
         }
     }
-    // A learned detector errs now and then; one text in a hundred is what it is set to.
-    assert!(wrong.len() * 100 <= BENIGN.len() * 3, "{wrong:#?}");
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]
@@ -323,6 +325,20 @@ proptest! {
         let padded = format!("{}{attack}\n{}", pad.repeat(before), pad.repeat(after));
         let found = look(&padded, Channel::User);
         prop_assert!(whole || found.score >= threshold(Channel::User, false), "{} {}", found.score, alone.score);
+    }
+
+    #[test]
+    fn plain_words_round_a_short_attack_gain_little(before in 0usize..60, after in 0usize..60, which in 0..DIRECT.len() + INDIRECT.len()) {
+        let (attack, channel) = DIRECT.get(which).map_or_else(
+            || (INDIRECT[which - DIRECT.len()], Channel::Tool),
+            |attack| (*attack, Channel::User),
+        );
+        let alone = look(attack, channel);
+        let whole = alone.matches.iter().any(|m| m.through.is_some());
+        let pad = "The river is wide and calm here.\n";
+        let padded = format!("{}{attack}\n{}", pad.repeat(before), pad.repeat(after));
+        let found = look(&padded, channel);
+        prop_assert!(whole || found.score >= alone.score - GAIN, "{} {}", found.score, alone.score);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) trait Sink {
 struct Token {
     hash: u64,
     /// The concepts of the hit it belongs to, when it is one.
-    concepts: u32,
+    concepts: u64,
     is_mark: bool,
 }
 
@@ -109,7 +109,7 @@ struct Reader<'h> {
 
 impl Reader<'_> {
     /// The concepts of the hit that covers a word.
-    fn concepts_at(&self, index: usize) -> u32 {
+    fn concepts_at(&self, index: usize) -> u64 {
         self.hits
             .get(self.next_hit)
             .filter(|hit| hit.first <= index && index <= hit.last)
@@ -142,7 +142,7 @@ impl Reader<'_> {
         tail.is_mark = [token.is_mark, first_is_mark, second_is_mark];
         let is_concept = token.concepts != 0;
         let mixed = if is_concept {
-            mix(u64::from(token.concepts) ^ 0xc0de_0000_0000)
+            mix(token.concepts ^ 0xc0de_0000_0000_0000)
         } else {
             this
         };
@@ -171,15 +171,20 @@ impl Reader<'_> {
     /// Rows of concepts, and rules, that end at this word.
     fn rows_ending_at(&mut self, index: usize, sink: &mut impl Sink) {
         while let Some(hit) = self.hits.get(self.next_hit).filter(|hit| hit.last <= index) {
-            let mut row = mix(u64::from(hit.concepts) ^ 0x0abc_0000_0000);
+            let mut row = mix(hit.concepts ^ 0x0abc_0000_0000_0000);
             sink.concept(bucket(row));
             let mut last = hit;
             let before = self.hits.get(..self.next_hit).unwrap_or_default();
-            for earlier in before.iter().rev().take(ROW - 1) {
+            for (between, earlier) in before.iter().rev().take(ROW - 1).enumerate() {
                 if last.number.saturating_sub(earlier.number) > GAP {
                     break;
                 }
-                row = mix(row.rotate_left(9) ^ u64::from(earlier.concepts));
+                // The pair whatever stands between: one strange word more is no way out.
+                if between > 0 {
+                    let ends = mix(hit.concepts ^ 0x0abc_0000_0000_5c1b);
+                    sink.concept(bucket(mix(ends.rotate_left(9) ^ earlier.concepts)));
+                }
+                row = mix(row.rotate_left(9) ^ earlier.concepts);
                 sink.concept(bucket(row));
                 last = earlier;
             }

@@ -16,6 +16,12 @@ const CORE_MAY_LOSE: f32 = 0.12;
 const SOFT_WORDS: f32 = 40.0;
 const SOFT_CONCEPTS: f32 = 8.0;
 
+/// How many features of each kind a window counts as having at least: about what fills the small
+/// window. So a short text is judged as it would be with plain words around it, and putting them
+/// there gains nothing.
+const LEAST_WORDS: f32 = 120.0;
+const LEAST_CONCEPTS: f32 = 20.0;
+
 /// Sums of weights along a text.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Sums {
@@ -134,8 +140,8 @@ fn trimmed(core: Range<usize>, spare: f32, weight: impl Fn(usize) -> f32) -> Ran
 /// What one word's and one concept's weight counts in a window with so many of them.
 pub fn norms(words: f32, concepts: f32) -> (f32, f32) {
     (
-        1.0 / (words + SOFT_WORDS).sqrt(),
-        1.0 / (concepts + SOFT_CONCEPTS).sqrt(),
+        1.0 / (words.max(LEAST_WORDS) + SOFT_WORDS).sqrt(),
+        1.0 / (concepts.max(LEAST_CONCEPTS) + SOFT_CONCEPTS).sqrt(),
     )
 }
 

@@ -5,17 +5,17 @@ use super::Thresholds;
 /// Of the user's and the tool's head.
 pub(crate) const THRESHOLDS: [Thresholds; 2] = [
     Thresholds {
-        block: 0.709,
-        strict: 0.627,
-        withhold: 0.555,
-        suspect: 0.381,
-        certain: 0.800,
+        block: 0.819,
+        strict: 0.726,
+        withhold: 0.640,
+        suspect: 0.472,
+        certain: 0.851,
     },
     Thresholds {
-        block: 0.783,
-        strict: 0.663,
-        withhold: 0.597,
-        suspect: 0.431,
-        certain: 0.834,
+        block: 0.749,
+        strict: 0.729,
+        withhold: 0.696,
+        suspect: 0.468,
+        certain: 0.860,
     },
 ];

@@ -151,6 +151,9 @@ fn print(metrics: &Metrics) {
     );
     say!("found at our threshold   {:.3}", metrics.found);
     say!("refused though harmless  {:.4}", metrics.refused);
+    if let Some(kept) = metrics.not_inject {
+        say!("NotInject kept           {kept:.3}");
+    }
     print_parts("source", &metrics.by_source);
     print_parts("language", &metrics.by_language);
 }
