@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Sources of attacks and of harmless texts that are left out together. Sources that share texts
-/// (jackhhao and verazuo_jb, 7 %) stand in different folds, as they do in life: collections copy
+/// (`jackhhao` and `verazuo_jb`, 7 %) stand in different folds, as they do in life: collections copy
 /// each other.
 const FOLDS: &[(&[&str], &[&str])] = &[
     (
