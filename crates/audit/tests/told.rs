@@ -8,14 +8,14 @@
 
 use clawdbot_audit::{AuditSettings, Recorder};
 use clawdbot_domain::{
-    Channel, Effect, Event, Level, Outcome, ProviderName, SandboxMode, SessionId, TokenId,
-    ToolName, Who,
+    ApprovalId, Channel, Effect, Event, Level, Outcome, ProviderName, SandboxMode, SessionId,
+    TokenId, ToolName, TurnId, Who,
 };
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What was written to the operational log.
 #[derive(Clone, Default)]
@@ -85,6 +85,7 @@ fn samples() -> Vec<Event> {
             tool: tool(),
             effect: Effect::Read,
             rules: vec![],
+            approval: None,
             arguments: text(),
             arguments_sha256: text(),
         },
@@ -142,7 +143,40 @@ fn samples() -> Vec<Event> {
 /// One of each of an incident, and of those that the log writes of itself.
 fn more_samples() -> Vec<Event> {
     let text = forged;
+    let approval = || ApprovalId::new("a1b2");
+    let tool = || ToolName::parse("write_file").unwrap();
+    let requested_by = || TokenId::new("a1b2c3d4e5f6");
     vec![
+        Event::ApprovalRequested {
+            approval: approval(),
+            tool: tool(),
+            effect: Effect::Write,
+            rules: vec![text()],
+            arguments: text(),
+            arguments_sha256: text(),
+            turn: None,
+            expires: text(),
+        },
+        Event::ApprovalGiven {
+            approval: approval(),
+            tool: tool(),
+            arguments_sha256: text(),
+            requested_by: requested_by(),
+        },
+        Event::ApprovalDenied {
+            approval: approval(),
+            tool: tool(),
+            arguments_sha256: text(),
+            requested_by: requested_by(),
+        },
+        Event::ApprovalRefused {
+            approval: text(),
+            reason: text(),
+        },
+        Event::TurnCancelled {
+            turn: TurnId::new("a1b2"),
+            reason: text(),
+        },
         Event::SetupVoided { reason: text() },
         Event::IncidentStarted { reason: text() },
         Event::IncidentPreserved {
@@ -225,7 +259,13 @@ fn every_security_event_is_told_in_a_line_that_a_search_finds_and_nobody_can_for
         let noted = recorder.note_blocking(Who::default(), Outcome::Ok, event);
         let index = noted.unwrap().unwrap();
         // The caller may be told first.
-        std::thread::sleep(Duration::from_millis(2));
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while wanted.contains(&name)
+            && !text().contains(&format!("index={index}"))
+            && Instant::now() < give_up
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let text = text();
         let told: Vec<_> = text
             .lines()
