@@ -263,3 +263,30 @@ fn the_log_of_a_used_gateway_verifies_and_a_changed_one_does_not() {
         ran.err
     );
 }
+
+#[test]
+fn health_needs_no_token_and_says_whether_every_control_works() {
+    let home = Home::new();
+    let nobody = home.run(&["health", "--port", "1"]);
+    assert_eq!(nobody.code, 69, "{}{}", nobody.out, nobody.err);
+    let gateway = home.start();
+    let port = gateway.port.to_string();
+    let ask = || gateway.home.run(&["health", "--port", &port]);
+    let well = ask().ok("health");
+    assert_eq!(well.json()["ready"], true);
+    std::fs::rename(
+        gateway.home.path().join("secrets/operator.token"),
+        gateway.home.path().join("elsewhere"),
+    )
+    .unwrap();
+    let _ = ask().ok("health without a token");
+    gateway
+        .home
+        .set_accepting_the_risk("gateway.sandbox.enabled", "false");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while ask().code != 1 {
+        assert!(std::time::Instant::now() < until, "it is still well");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(ask().json()["parts"]["sandbox"], false);
+}

@@ -16,12 +16,12 @@ use tokio::net::TcpStream;
 /// Names the session in requests and answers.
 const SESSION: &str = "clawdbot-session";
 
-/// A gateway on this machine, and the operator's token for it.
+/// A gateway on this machine, and the operator's token for it, if any.
 pub struct Client {
     /// The session it talks in, once there is one.
     session: Mutex<Option<String>>,
     port: u16,
-    token: Secret,
+    token: Option<Secret>,
     /// The certificate the gateway must show, when it speaks TLS.
     pin: Option<Pin>,
     /// A finding that is to be overruled.
@@ -39,11 +39,21 @@ pub enum Heard {
 impl Client {
     /// A client of the gateway at this port.
     pub fn new(port: u16, token: Secret, pin: Option<Pin>) -> Self {
-        let session = Mutex::default();
         Self {
-            session,
+            session: Mutex::default(),
             port,
-            token,
+            token: Some(token),
+            pin,
+            allowed: None,
+        }
+    }
+
+    /// One that asks only what everybody may ask.
+    pub fn without_token(port: u16, pin: Option<Pin>) -> Self {
+        Self {
+            session: Mutex::default(),
+            port,
+            token: None,
             pin,
             allowed: None,
         }
@@ -87,24 +97,22 @@ impl Client {
         body: String,
     ) -> Result<Response<Incoming>, Failure> {
         let mut sender = self.connect().await?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, format!("127.0.0.1:{}", self.port))
-            .header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", self.token.expose()),
-            )
             .header(header::CONTENT_TYPE, "application/json")
             .header("x-clawdbot-steps", "1");
-        let request = match self.session() {
-            Some(id) => request.header(SESSION, id),
-            None => request,
-        };
-        let request = match &self.allowed {
-            Some(finding) => request.header("x-clawdbot-allow-finding", finding),
-            None => request,
-        };
+        if let Some(id) = self.session() {
+            request = request.header(SESSION, id);
+        }
+        if let Some(finding) = &self.allowed {
+            request = request.header("x-clawdbot-allow-finding", finding);
+        }
+        if let Some(token) = &self.token {
+            let bearer = format!("Bearer {}", token.expose());
+            request = request.header(header::AUTHORIZATION, bearer);
+        }
         let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|e| Failure::new(Exit::Bug, e))?;
         sender
@@ -140,6 +148,11 @@ impl Client {
         let ok = response.status().is_success();
         let value = whole(response).await?;
         if ok { Ok(value) } else { Err(refused(&value)) }
+    }
+
+    /// One JSON answer, whatever its status says.
+    pub async fn get_whatever(&self, path: &str) -> Result<Value, Failure> {
+        whole(self.send("GET", path, String::new()).await?).await
     }
 
     /// Asks the agent, and hears its answer piece by piece.

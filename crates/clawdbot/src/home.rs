@@ -68,6 +68,27 @@ impl Home {
         Ok(())
     }
 
+    /// What to do when this home is somebody else's and closed to us: in a container, "permission denied"
+    /// alone tells nobody which of two users to change.
+    pub fn remedy_if_closed(&self) -> Option<String> {
+        use rustix::fs::{Access, access};
+        use std::os::unix::fs::MetadataExt as _;
+        let found = std::fs::metadata(&self.root).ok()?;
+        let (owner, group, me) = (
+            found.uid(),
+            found.gid(),
+            rustix::process::geteuid().as_raw(),
+        );
+        let open = access(&self.root, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        (owner != me && !open).then(|| {
+            format!(
+                "{} belongs to user {owner} and this runs as user {me}: change its owner, or run as its \
+                 owner (with compose: CLAWDBOT_UID={owner} and CLAWDBOT_GID={group} in .env)",
+                self.root.display()
+            )
+        })
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root

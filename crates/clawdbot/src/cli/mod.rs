@@ -7,6 +7,8 @@ mod chat;
 mod config;
 mod gateway;
 mod guard;
+mod health;
+mod home;
 mod incident;
 mod models;
 mod outcome;
@@ -60,6 +62,11 @@ enum Command {
     Chat(chat::ChatArgs),
     /// What a running gateway says of itself
     Status(status::StatusArgs),
+    /// Say whether the gateway of this home is ready; 0 when it is
+    Health(health::HealthArgs),
+    /// The folder that everything lives in
+    #[command(subcommand)]
+    Home(home::HomeCommand),
     /// Read and change the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -107,41 +114,55 @@ enum Command {
 
 /// Runs one command and reports how it went.
 pub fn run(cli: Cli) -> Exit {
-    let result = Home::find(cli.home)
-        .ok_or_else(Failure::no_home)
-        .and_then(as_owner)
-        .and_then(|home| match cli.command {
-            Command::Up(args) => up::run(args, &home),
-            Command::Gateway(args) => gateway::run(&args, &home),
-            Command::Chat(args) => chat::run(&args, &home),
-            Command::Status(args) => status::run(&args, &home),
-            Command::Config(command) => config::run(command, &home),
-            Command::Models(command) => models::run(command, &home),
-            Command::Tokens(command) => tokens::run(command, &home),
-            Command::Sessions(command) => sessions::run(command, &home),
-            Command::Tools(command) => tools::run(command, &home),
-            Command::Approvals(command) => approvals::run(command, &home),
-            Command::Turns(command) => turns::run(command, &home),
-            Command::Audit(command) => audit::run(command, &home),
-            Command::Guard(command) => guard::run(command, &home),
-            Command::Sandbox(command) => sandbox::run(command, &home),
-            Command::Incident(command) => incident::run(command, &home),
-            Command::Backup(command) => backup::run(command, &home),
-            Command::Completions { shell } => Ok(pages::completions(shell)),
-            Command::Man(args) => pages::man(&args),
-        });
-    result.unwrap_or_else(Failure::report)
+    let Some(home) = Home::find(cli.home) else {
+        return Failure::no_home().report();
+    };
+    // To give a home away is root's own work, and in a container root can become nobody else.
+    let ready = if matches!(cli.command, Command::Home(_)) {
+        Ok(())
+    } else {
+        as_owner(&home)
+    };
+    let result = ready.and_then(|()| act(cli.command, &home));
+    result.unwrap_or_else(|failure| match home.remedy_if_closed() {
+        Some(remedy) => failure.hint(remedy).report(),
+        None => failure.report(),
+    })
 }
 
-fn as_owner(home: Home) -> Result<Home, Failure> {
-    match home.work_as_owner() {
-        Ok(()) => Ok(home),
-        Err(e) => Err(Failure::new(
+fn act(command: Command, home: &Home) -> CliResult {
+    match command {
+        Command::Up(args) => up::run(args, home),
+        Command::Gateway(args) => gateway::run(&args, home),
+        Command::Chat(args) => chat::run(&args, home),
+        Command::Status(args) => status::run(&args, home),
+        Command::Health(args) => health::run(&args, home),
+        Command::Home(command) => home::run(&command, home),
+        Command::Config(command) => config::run(command, home),
+        Command::Models(command) => models::run(command, home),
+        Command::Tokens(command) => tokens::run(command, home),
+        Command::Sessions(command) => sessions::run(command, home),
+        Command::Tools(command) => tools::run(command, home),
+        Command::Approvals(command) => approvals::run(command, home),
+        Command::Turns(command) => turns::run(command, home),
+        Command::Audit(command) => audit::run(command, home),
+        Command::Guard(command) => guard::run(command, home),
+        Command::Sandbox(command) => sandbox::run(command, home),
+        Command::Incident(command) => incident::run(command, home),
+        Command::Backup(command) => backup::run(command, home),
+        Command::Completions { shell } => Ok(pages::completions(shell)),
+        Command::Man(args) => pages::man(&args),
+    }
+}
+
+fn as_owner(home: &Home) -> Result<(), Failure> {
+    home.work_as_owner().map_err(|e| {
+        Failure::new(
             Exit::Refused,
             format!("cannot work as the owner of {}: {e}", home.root().display()),
         )
-        .hint("run the command as that user")),
-    }
+        .hint("run the command as that user")
+    })
 }
 
 /// Prints what was wrong with the command line, or the help that was asked for. The exit code is
