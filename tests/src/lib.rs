@@ -16,6 +16,7 @@
 
 pub mod audit;
 pub mod binary;
+pub mod container;
 pub mod disk;
 pub mod gateway;
 pub mod http;
@@ -23,6 +24,7 @@ pub mod judges;
 pub mod upstream;
 
 pub use audit::{AuditLog, Record};
+pub use container::Deployment;
 pub use gateway::{BrokenLog, Gateway, Home, Ran};
 pub use http::{Answer, Call};
 pub use judges::{Found, Judges};

@@ -80,6 +80,7 @@ struct Probe {
     /// And without.
     bare: String,
     by: String,
+    group: String,
     /// Whether it reaches when an ordinary user runs it unconfined, or why that cannot be tried.
     alone: String,
 }
@@ -97,6 +98,7 @@ fn probes() -> Vec<Probe> {
             full: field("moderate"),
             bare: field("bare"),
             by: field("by"),
+            group: field("group"),
             alone: field("alone"),
         }
     });
@@ -123,6 +125,21 @@ impl Who {
             gid: rustix::process::getegid().as_raw(),
         }
     }
+}
+
+impl Who {
+    /// Lets him start it. Nobody has to ask to be himself, and a container's filter does not let him.
+    fn starts(self, command: &mut Command) -> &mut Command {
+        if is_root() {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command
+    }
+}
+
+/// True where `container.rs` runs this test inside the gateway's container.
+fn in_container() -> bool {
+    std::env::var_os("CLAWDBOT_PROBES_IN").is_some_and(|place| place == "container")
 }
 
 fn is_root() -> bool {
@@ -216,16 +233,18 @@ impl House {
         lay_out(path, who);
         std::fs::copy(testkit::binary::clawdbot(), path.join("clawdbot")).unwrap();
         compile(path);
-        let owner = format!("{}:{}", who.uid, who.gid);
-        let mut chown = Command::new("chown");
-        assert!(
-            chown
-                .args(["-R", &owner])
-                .arg(path)
-                .status()
-                .unwrap()
-                .success()
-        );
+        if is_root() {
+            let owner = format!("{}:{}", who.uid, who.gid);
+            let mut chown = Command::new("chown");
+            assert!(
+                chown
+                    .args(["-R", &owner])
+                    .arg(path)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let (victim, environment) = victim(path, who);
         Self {
@@ -294,7 +313,7 @@ impl House {
             } else {
                 BTreeMap::new()
             });
-        let output = finish(command.uid(self.who.uid).gid(self.who.gid));
+        let output = finish(self.who.starts(&mut command));
         Said::of(&output)
     }
 
@@ -315,9 +334,7 @@ impl House {
     fn proposed(&self, probe: &Probe) -> Option<i32> {
         let mut command = self.sandboxed(&["ls", "cat", "grep"], "T1");
         command.arg("--").args(self.argv(probe));
-        finish(command.uid(self.who.uid).gid(self.who.gid))
-            .status
-            .code()
+        finish(self.who.starts(&mut command)).status.code()
     }
 }
 
@@ -326,6 +343,12 @@ impl Drop for House {
         let pid = rustix::process::Pid::from_child(&self.victim);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.victim.wait();
+    }
+}
+
+fn own(path: &Path, who: Who) {
+    if is_root() {
+        std::os::unix::fs::chown(path, Some(who.uid), Some(who.gid)).unwrap();
     }
 }
 
@@ -344,7 +367,7 @@ fn lay_out(root: &Path, who: Who) {
     ] {
         let folder = root.join(folder);
         let _ = std::fs::create_dir(&folder);
-        std::os::unix::fs::chown(&folder, Some(who.uid), Some(who.gid)).unwrap();
+        own(&folder, who);
     }
     for (file, text) in [
         ("prey/home/.ssh/id_rsa", "CANARY-7f3a91\n"),
@@ -357,7 +380,7 @@ fn lay_out(root: &Path, who: Who) {
     ] {
         let file = root.join(file);
         std::fs::write(&file, text).unwrap();
-        std::os::unix::fs::chown(&file, Some(who.uid), Some(who.gid)).unwrap();
+        own(&file, who);
     }
 }
 
@@ -388,9 +411,8 @@ fn victim(root: &Path, who: Who) -> (Child, BTreeMap<String, String>) {
         .args(["-c", &script])
         .arg(&prey)
         .env("SECRET", "CANARY-7f3a91-env");
-    let child = command
-        .uid(who.uid)
-        .gid(who.gid)
+    let child = who
+        .starts(&mut command)
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
@@ -471,7 +493,8 @@ struct Row {
 
 fn judge(probe: &Probe, user: &mut House, mut root: Option<&mut House>) -> Row {
     let mut wrong = Vec::new();
-    let tries = probe.alone == "yes";
+    // In a container what uses up the machine uses up the test's own share of it.
+    let tries = probe.alone == "yes" && !(in_container() && probe.group == "resource");
     let alone = if tries {
         user.keep_victim();
         Some(user.run(probe, UNCONFINED))
@@ -584,8 +607,10 @@ fn no_probe_reaches_what_it_must_not_beyond_the_listed_exposures() {
     }
     let wrong: Vec<_> = rows.values().flat_map(|row| &row.wrong).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+    // A container's own walls stop some of them by themselves.
+    let enough = if in_container() { 70 } else { 90 };
     assert!(
-        validated >= 90,
+        validated >= enough,
         "only {validated} probes were shown to succeed unconfined"
     );
 }
