@@ -1,11 +1,14 @@
 //! One tool call: validate, decide, write down, run, screen. The only way to a tool.
 
-use crate::{agent::Agent, error::TurnError, step::Emitter, step::Step, way_out::Canary};
+use crate::step::{Emitter, Pieces, Step};
+use crate::{agent::Agent, error::TurnError, way_out::Canary};
 use clawdbot_domain::{
     Approval, Event, Outcome, Principal, Taint, ToolCall, UnixTime, Untrusted, Who,
 };
 use clawdbot_guard::Screened;
-use clawdbot_policy::{Ask, Decision, Explanation, Facts, Permit, Presented, RuleSaid, Verdict};
+use clawdbot_policy::{
+    Ask, Decision, Explanation, Facts, Permit, Presented, RuleSaid, ToolPolicy, Verdict,
+};
 use clawdbot_providers::ProposedCall;
 use clawdbot_sessions::ApprovalInfo;
 use std::fmt::Write as _;
@@ -96,6 +99,7 @@ impl Agent {
         &self,
         proposed: &ProposedCall,
         asking: Asking<'_>,
+        policy: &ToolPolicy,
         emit: &Emitter,
     ) -> Result<Acted, TurnError> {
         let call = match self
@@ -140,7 +144,7 @@ impl Agent {
                 now: UnixTime::now(),
             }),
         };
-        match self.policy.decide(call, facts) {
+        match policy.decide(call, facts) {
             Decision::Allow(permit) => self.run(permit, asking, emit).await,
             Decision::Ask(ask) => Ok(Acted::Asks(Box::new(ask))),
             Decision::Deny(denial) => {
@@ -168,13 +172,22 @@ impl Agent {
             rules: recorded.value().rules().to_vec(),
             record,
         });
-        let outcome = self.toolbox.run(recorded).await;
+        let mut pieces = Pieces::default();
+        let mut watch = |bytes: &[u8]| {
+            let text = pieces.take(bytes);
+            if !text.is_empty() {
+                let tool = tool.clone();
+                emit.step(Step::Output { tool, text });
+            }
+        };
+        let outcome = self.toolbox.run_watched(recorded, Some(&mut watch)).await;
         emit.step(Step::Ran {
             tool,
             layers: outcome.layers.clone(),
             exit: outcome.exit,
             bytes: outcome.output.len(),
             is_error: outcome.is_error,
+            truncated: outcome.truncated,
         });
         let looked = self.look_at(&outcome.output, asking, emit).await?;
         Ok(Acted::Ran {

@@ -7,7 +7,9 @@ use crate::kept::Kept;
 use crate::step::{Emitter, Step};
 use crate::way_out::{self, Canary, Links};
 use clawdbot_audit::Recorder;
-use clawdbot_domain::{Channel, Outcome, Principal, Taint, TurnId, Untrusted, Usage, Who};
+use clawdbot_domain::{
+    Channel, Outcome, Principal, Taint, ToolLimit, ToolSpec, TurnId, Untrusted, Usage, Who,
+};
 use clawdbot_guard::{Allowed, Guard, Holdback, Looked, Outward, Released, Report, Stopped};
 use clawdbot_policy::ToolPolicy;
 use clawdbot_providers::{Finish, Message, ModelCall, ProposedCall, Provider, ReplyEvent};
@@ -74,7 +76,10 @@ pub struct Answer {
 /// Runs turns under one set of rules. A live change of settings makes a new one.
 pub struct Agent {
     pub(crate) guard: Guard,
+    /// The rules for calls by hand.
     pub(crate) policy: ToolPolicy,
+    /// The rules for calls that a model proposes: the same, less what the agent may not use.
+    pub(crate) own_policy: ToolPolicy,
     pub(crate) recorder: Recorder,
     pub(crate) toolbox: Arc<Toolbox>,
     pub(crate) sessions: Arc<SessionStore>,
@@ -101,6 +106,7 @@ impl Agent {
         let _ = getrandom::fill(&mut seed);
         Self {
             guard,
+            own_policy: policy.clone(),
             policy,
             recorder,
             toolbox,
@@ -129,6 +135,13 @@ impl Agent {
     /// What outlives these rules.
     pub fn kept(&self) -> &Kept {
         &self.kept
+    }
+
+    /// The same agent under this name, with these tools and no others in its turns.
+    #[must_use]
+    pub fn limited(mut self, name: &str, tools: ToolLimit) -> Self {
+        self.own_policy = self.policy.for_agent(name, tools);
+        self
     }
 
     /// The tools there are.
@@ -303,9 +316,20 @@ impl Agent {
             model: turn.question.model.clone(),
             system: Some(system),
             messages: turn.messages.clone(),
-            tools: self.toolbox.specs(),
+            tools: self.offered(&turn.question.principal),
             max_tokens: asked,
         })
+    }
+
+    /// What no limit takes away. Of the rest the model hears nothing; were it to call it all the same, the
+    /// policy says no.
+    fn offered(&self, principal: &Principal) -> Arc<[ToolSpec]> {
+        let all = self.toolbox.specs();
+        let left = |spec: &&ToolSpec| self.own_policy.leaves(principal, &spec.name);
+        if all.iter().all(|spec| left(&spec)) {
+            return all;
+        }
+        all.iter().filter(left).cloned().collect()
     }
 
     /// What the model said goes back to it, so it is looked at like everything else.
@@ -377,7 +401,8 @@ impl Agent {
                 if turn.calls_seen > self.budget.tool_calls {
                     return Err(Spent::ToolCalls(self.budget.tool_calls).into());
                 }
-                self.act(proposed, turn.asking(), emit).await?
+                self.act(proposed, turn.asking(), &self.own_policy, emit)
+                    .await?
             };
             if let Acted::Asks(ask) = acted {
                 let kept = turn.keep(calls.iter().skip(at));

@@ -53,7 +53,7 @@ impl Agent {
             canary: None,
             approval: None,
         };
-        let mut acted = self.act(call, asking, emit).await?;
+        let mut acted = self.act(call, asking, &self.policy, emit).await?;
         if let Acted::Asks(ask) = acted {
             let Some(id) = approval else {
                 return self.ask_person(ask, asking, None, emit).await;
@@ -69,7 +69,7 @@ impl Agent {
                 Err(error) => return self.misused(id, asking, error).await,
             };
             asking.approval = Some(&given);
-            acted = self.act(call, asking, emit).await?;
+            acted = self.act(call, asking, &self.policy, emit).await?;
         }
         if let (Acted::Ran { taint, .. }, Some(session)) = (&acted, session) {
             let (id, taint) = (session.id.clone(), *taint);
@@ -179,7 +179,7 @@ impl Agent {
                     approval: Some(approval),
                     ..asking
                 };
-                return self.act(call, asking, emit).await;
+                return self.act(call, asking, &self.own_policy, emit).await;
             }
             Decided::Denied => no("a person said no to this very call"),
             Decided::Expired => no("nobody approved it within five minutes"),

@@ -68,6 +68,13 @@ pub enum Step {
         /// Number of the record.
         record: Option<u64>,
     },
+    /// A running command has written something: as it was written, up to its cap. Nobody has looked at it yet.
+    Output {
+        /// Which tool.
+        tool: String,
+        /// What it wrote since the last time.
+        text: String,
+    },
     /// A tool ran.
     Ran {
         /// Which tool.
@@ -81,6 +88,8 @@ pub enum Step {
         bytes: usize,
         /// True when it failed.
         is_error: bool,
+        /// True when its output was cut at its cap, and the tool ended there.
+        truncated: bool,
     },
 }
 
@@ -111,5 +120,60 @@ impl Emitter {
 
     pub(crate) fn step(&self, step: Step) {
         let _ = self.0.send(Emit::Step(step));
+    }
+}
+
+/// Text out of bytes that come in pieces: a character that is cut in two waits for its rest.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    rest: Vec<u8>,
+}
+
+impl Pieces {
+    /// What can be read of it by now.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> String {
+        self.rest.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.rest) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            // What is no text at all is shown as such; it does not wait for anything.
+            Err(error) => self.unfinished_after(error.valid_up_to()),
+            Ok(text) => text.len(),
+        };
+        let after = self.rest.split_off(whole);
+        let text = String::from_utf8_lossy(&self.rest).into_owned();
+        self.rest = after;
+        text
+    }
+
+    /// Where an unfinished character at the end begins, behind what is wrong in the middle.
+    fn unfinished_after(&self, wrong: usize) -> usize {
+        let mut at = wrong;
+        loop {
+            match std::str::from_utf8(self.rest.get(at..).unwrap_or_default()) {
+                Ok(_) => return self.rest.len(),
+                Err(error) => match error.error_len() {
+                    None => return at + error.valid_up_to(),
+                    Some(length) => at += error.valid_up_to() + length,
+                },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pieces;
+
+    #[test]
+    fn text_comes_out_whole_however_it_was_cut() {
+        let bytes = "aé\u{1f980}b".as_bytes().to_vec();
+        let odd = [&b"a\xff\xc3"[..], b"\xa9\xf0\x9f", b"z"].concat();
+        for (bytes, expected) in [(bytes, "aé\u{1f980}b"), (odd, "a\u{fffd}é\u{fffd}z")] {
+            for size in 1..=bytes.len() {
+                let mut pieces = Pieces::default();
+                let told: String = bytes.chunks(size).map(|piece| pieces.take(piece)).collect();
+                assert_eq!(told, expected, "in pieces of {size}");
+            }
+        }
     }
 }

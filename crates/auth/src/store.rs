@@ -53,7 +53,8 @@ const SCHEMA: &str = "
         revoked INTEGER,
         replaced_by TEXT,
         grace_until INTEGER,
-        ended INTEGER
+        ended INTEGER,
+        tools TEXT
     ) STRICT;
     CREATE TABLE setups (
         id TEXT PRIMARY KEY,
@@ -92,7 +93,8 @@ impl TokenStore {
             Database::create_once(&paths.store, SCHEMA, |conn| pepper::mark(&keyed, conn))?;
         }
         let keyed = pepper::read(&paths)?;
-        let writer = Database::open(&paths.store, Durability::Full)?;
+        let mut writer = Database::open(&paths.store, Durability::Full)?;
+        row::add_what_is_new(&mut writer)?;
         pepper::check(&keyed, &writer, &paths)?;
         let watch = Watch::open(&paths.store)?;
         Ok(Self {

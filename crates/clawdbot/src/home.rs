@@ -114,6 +114,11 @@ impl Home {
         self.state().join("incident.json")
     }
 
+    /// A workspace for each session, where they have one of their own. Made when it is needed.
+    pub fn session_workspaces(&self) -> PathBuf {
+        self.root.join("workspaces")
+    }
+
     /// Databases.
     pub fn state(&self) -> PathBuf {
         self.root.join("state")

@@ -15,6 +15,7 @@ mod reminders;
 mod running;
 mod secrecy;
 mod standing;
+mod tidy;
 mod unlock;
 mod wire;
 

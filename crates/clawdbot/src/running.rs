@@ -198,6 +198,7 @@ impl Started {
         );
         let incident = self.home.incident_file();
         crate::incident::look(&incident, &self.live);
+        crate::tidy::start(self.live.clone(), recorder.clone());
         let watcher = Watcher {
             tls: self.tls.clone(),
             home: self.home,
@@ -327,8 +328,8 @@ impl Watcher {
         }
         let one = |error: String| vec![error];
         let mut keepers = self.keepers.clone();
-        if loaded.settings.gateway.sandbox != self.settings.gateway.sandbox {
-            let settings = wire::sandbox_settings(&self.home, &loaded.settings);
+        let settings = wire::sandbox_settings(&self.home, &loaded.settings);
+        if settings != wire::sandbox_settings(&self.home, &self.settings) {
             keepers.sandbox = Arc::new(Sandbox::prove(settings).map_err(|e| one(e.to_string()))?);
         }
         let rooms = wire::rooms(&self.home, &loaded.settings, &keepers).map_err(one)?;

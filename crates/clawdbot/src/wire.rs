@@ -4,7 +4,7 @@ use crate::home::Home;
 use clawdbot_agent::{Agent, Budget, Kept, Links};
 use clawdbot_audit::{AuditError, AuditSettings, Places, Recorder};
 use clawdbot_auth::{Authenticator, TokenStore, Vault};
-use clawdbot_config::{Bind, Cors, RateLimit, Settings};
+use clawdbot_config::{Bind, Cors, RateLimit, SearchKind, Settings};
 use clawdbot_domain::{Origin, ProviderName, Secret, Taint, UnixTime};
 use clawdbot_gateway::{EdgeRules, Limit, Ready, Rooms, Tls};
 use clawdbot_guard::{Guard, GuardSettings};
@@ -12,10 +12,15 @@ use clawdbot_policy::{RuleOfTwo, SandboxRule, ToolPolicy};
 use clawdbot_providers::{Credentials, Directory, Provider, ProviderSettings, Timeouts};
 use clawdbot_sandbox::{Sandbox, SandboxSettings};
 use clawdbot_sessions::SessionStore;
-use clawdbot_tools::{Broker, Dialect, HostRules, SearchSettings, System, Toolbox};
+use clawdbot_tools::{
+    Broker, Dialect, HostRules, SearchSettings, SessionFolders, System, Toolbox, Workspaces,
+};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// The one agent there is, as settings name it.
+pub const AGENT: &str = "main";
 
 /// What lives as long as the gateway, whatever the settings.
 #[derive(Clone)]
@@ -37,8 +42,9 @@ pub struct Keepers {
 /// The rooms under these settings.
 pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Rooms, String> {
     let commands = settings.gateway.sandbox.allowed_commands.clone();
-    let toolbox = Toolbox::new(Arc::clone(&keepers.sandbox), home.workspace(), commands)
-        .with_broker(broker(settings, &keepers.recorder)?);
+    let workspaces = workspaces(home, settings);
+    let toolbox = Toolbox::new(Arc::clone(&keepers.sandbox), workspaces, commands)
+        .with_broker(broker(settings, keepers)?);
     let agent = Agent::new(
         guard(settings),
         tool_policy(settings),
@@ -48,7 +54,8 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         Budget::default(),
     )
     .with_kept(Arc::clone(&keepers.kept))
-    .with_links(links(settings));
+    .with_links(links(settings))
+    .limited(AGENT, settings.agent_tools.clone());
     know_secrets(keepers);
     let environment = settings.gateway.environment;
     Ok(Rooms {
@@ -63,16 +70,46 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
     })
 }
 
+/// Where tool calls work.
+fn workspaces(home: &Home, settings: &Settings) -> Workspaces {
+    let plan = settings.gateway.sandbox.workspaces;
+    if !plan.of_sessions {
+        return Workspaces::shared(home.workspace());
+    }
+    let sessions = SessionFolders {
+        folder: home.session_workspaces(),
+        most_bytes: plan.quota_mb.saturating_mul(1_000_000),
+        keep: Duration::from_secs(plan.keep_hours.saturating_mul(3_600)),
+    };
+    Workspaces::of_sessions(home.workspace(), sessions)
+}
+
 /// The tools' way to the network.
-fn broker(settings: &Settings, recorder: &Recorder) -> Result<Broker, String> {
+fn broker(settings: &Settings, keepers: &Keepers) -> Result<Broker, String> {
     let (sandbox, tools) = (&settings.gateway.sandbox, &settings.gateway.tools);
-    let search = tools.search.clone().map(|base_url| SearchSettings {
-        dialect: Dialect::SearXng,
-        base_url,
-        key: None,
+    let search = tools.search.as_ref().map(|search| {
+        let base_url = search.base_url().to_owned();
+        let provider = search.kind.provider();
+        let origin = Origin::of_base_url(&base_url);
+        let vault = FromVault::new(&keepers.vault, Some(keepers));
+        SearchSettings {
+            dialect: match search.kind {
+                SearchKind::SearXng => Dialect::SearXng,
+                SearchKind::Brave => Dialect::Brave,
+                SearchKind::Tavily => Dialect::Tavily,
+            },
+            base_url,
+            key: Arc::new(move || match (provider, &origin) {
+                (None, _) => Ok(None),
+                (Some(provider), Ok((origin, _))) => vault.secret_for(provider, origin).inspect_err(
+                    |why| tracing::warn!(%provider, why, "the key of a search provider cannot be read"),
+                ),
+                (Some(_), Err(error)) => Err(error.to_string()),
+            }),
+        }
     });
     let rules = HostRules::new(sandbox.mode, sandbox.allowed_hosts.clone());
-    Broker::new(rules, search, Arc::new(System), recorder.clone())
+    Broker::new(rules, search, Arc::new(System), keepers.recorder.clone())
 }
 
 /// The tool policy under these settings.
@@ -248,11 +285,7 @@ pub fn directory(
     vault: &Arc<Vault>,
     keepers: Option<&Keepers>,
 ) -> Result<Directory, String> {
-    let credentials: Arc<dyn Credentials> = Arc::new(FromVault {
-        vault: Arc::clone(vault),
-        knowers: keepers.map(|k| (k.recorder.clone(), Arc::clone(&k.kept))),
-        known: Mutex::default(),
-    });
+    let credentials: Arc<dyn Credentials> = Arc::new(FromVault::new(vault, keepers));
     let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
     if settings.models.demo_enabled {
         providers.push(clawdbot_providers::demo());
@@ -283,6 +316,14 @@ struct FromVault {
 }
 
 impl FromVault {
+    fn new(vault: &Arc<Vault>, keepers: Option<&Keepers>) -> Self {
+        Self {
+            vault: Arc::clone(vault),
+            knowers: keepers.map(|k| (k.recorder.clone(), Arc::clone(&k.kept))),
+            known: Mutex::default(),
+        }
+    }
+
     fn redact(&self, provider: ProviderName, secret: &Secret) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.get(&provider) != Some(secret) {

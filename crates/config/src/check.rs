@@ -141,6 +141,14 @@ pub(crate) fn tool(text: &str) -> Result<ToolName, String> {
     ))
 }
 
+/// The same, or `*` for all of them.
+pub(crate) fn tool_or_all(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    tool(text).map(|name| name.to_string())
+}
+
 /// A provider's base URL, without a closing '/'.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     let (origin, path) = Origin::of_base_url(text).map_err(|e| e.to_string())?;

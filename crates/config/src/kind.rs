@@ -5,7 +5,7 @@
 
 use crate::bind::{self, Bind};
 use crate::check;
-use crate::settings::ModelRef;
+use crate::settings::{ModelRef, SearchKind};
 use crate::values::Values;
 use clawdbot_domain::{Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode};
 use ipnet::IpNet;
@@ -34,9 +34,11 @@ pub(crate) enum Kind {
     Hosts(At<Vec<String>>),
     Reach(At<Vec<String>>),
     Site(At<Option<String>>),
+    Search(At<SearchKind>),
     Origins(At<Vec<String>>),
     Commands(At<Vec<String>>),
     Tools(At<Vec<ToolName>>),
+    ToolsOrAll(At<Vec<String>>),
 }
 
 const ENVS: [(&str, TokenEnv); 2] = [("dev", TokenEnv::Dev), ("prod", TokenEnv::Prod)];
@@ -50,6 +52,11 @@ const MODES: [(&str, SandboxMode); 3] = [
     ("strict", SandboxMode::Strict),
     ("moderate", SandboxMode::Moderate),
     ("permissive", SandboxMode::Permissive),
+];
+const SEARCHES: [(&str, SearchKind); 3] = [
+    ("searxng", SearchKind::SearXng),
+    ("brave", SearchKind::Brave),
+    ("tavily", SearchKind::Tavily),
 ];
 const POLICIES: [(&str, ToolPolicyMode); 3] = [
     ("restrictive", ToolPolicyMode::Restrictive),
@@ -79,6 +86,7 @@ impl Kind {
             Self::Level(at) => *at(into) = pick(value, &LEVELS)?,
             Self::Mode(at) => *at(into) = pick(value, &MODES)?,
             Self::Policy(at) => *at(into) = pick(value, &POLICIES)?,
+            Self::Search(at) => *at(into) = pick(value, &SEARCHES)?,
             Self::Model(at) => *at(into) = ModelRef::parse(word(value)?)?,
             Self::BaseUrl(provider) => {
                 into.base_urls
@@ -99,6 +107,7 @@ impl Kind {
             Self::Origins(at) => *at(into) = list(value, check::origin)?,
             Self::Commands(at) => *at(into) = list(value, check::command)?,
             Self::Tools(at) => *at(into) = list(value, check::tool)?,
+            Self::ToolsOrAll(at) => *at(into) = list(value, check::tool_or_all)?,
         }
         Ok(())
     }
@@ -117,6 +126,7 @@ impl Kind {
             Self::Level(at) => name_of(at(v), &LEVELS).into(),
             Self::Mode(at) => at(v).as_str().into(),
             Self::Policy(at) => at(v).as_str().into(),
+            Self::Search(at) => name_of(at(v), &SEARCHES).into(),
             Self::Model(at) => at(v).to_string().into(),
             Self::BaseUrl(provider) => v
                 .base_urls
@@ -124,9 +134,11 @@ impl Kind {
                 .map_or(Value::Null, Value::String),
             Self::File(at) => at(v).take().map_or(Value::Null, Value::String),
             Self::Networks(at) => texts(at(v)),
-            Self::Hosts(at) | Self::Reach(at) | Self::Origins(at) | Self::Commands(at) => {
-                texts(at(v))
-            }
+            Self::Hosts(at)
+            | Self::Reach(at)
+            | Self::Origins(at)
+            | Self::Commands(at)
+            | Self::ToolsOrAll(at) => texts(at(v)),
             Self::Site(at) => at(v).take().unwrap_or_else(|| "none".into()).into(),
             Self::Tools(at) => texts(at(v)),
         }
@@ -146,6 +158,7 @@ impl Kind {
             | Self::Level(_)
             | Self::Mode(_)
             | Self::Policy(_)
+            | Self::Search(_)
             | Self::Model(_)
             | Self::Site(_)
             | Self::BaseUrl(_)
@@ -155,6 +168,7 @@ impl Kind {
             | Self::Reach(_)
             | Self::Origins(_)
             | Self::Commands(_)
+            | Self::ToolsOrAll(_)
             | Self::Tools(_) => match serde_json::from_str(text) {
                 Ok(array @ Value::Array(_)) => Ok(array),
                 Ok(_) | Err(_) => Err(array_form(text)),
@@ -174,7 +188,7 @@ impl Kind {
             Self::Count(_, min, max) => format!("a whole number from {min} to {max}"),
             Self::Amount(_, min, max) => format!("a whole number from {min} to {max}"),
             Self::Bind(_) => bind::ALLOWED.into(),
-            Self::Env(_) | Self::Level(_) | Self::Mode(_) | Self::Policy(_) => {
+            Self::Env(_) | Self::Level(_) | Self::Mode(_) | Self::Policy(_) | Self::Search(_) => {
                 format!("one of {}", self.words().join(", "))
             }
             Self::Model(_) => "provider/model".into(),
@@ -190,6 +204,7 @@ impl Kind {
             Self::Origins(_) => "a list of exact origins such as https://example.com".into(),
             Self::Commands(_) => "a list of program names or absolute paths".into(),
             Self::Tools(_) => "a list of tool names".into(),
+            Self::ToolsOrAll(_) => "a list of tool names, or [\"*\"] for all".into(),
         }
     }
 
@@ -203,6 +218,7 @@ impl Kind {
             Self::Level(_) => names(&LEVELS),
             Self::Mode(_) => names(&MODES),
             Self::Policy(_) => names(&POLICIES),
+            Self::Search(_) => names(&SEARCHES),
             Self::Flag(_)
             | Self::Port(_)
             | Self::Count(..)
@@ -217,6 +233,7 @@ impl Kind {
             | Self::Site(_)
             | Self::Origins(_)
             | Self::Commands(_)
+            | Self::ToolsOrAll(_)
             | Self::Tools(_) => Vec::new(),
         }
     }

@@ -33,7 +33,7 @@ pub use load::{Loaded, Origin, Overrides};
 pub use reference::{json_schema, markdown};
 pub use settings::{
     AuditPolicy, Cors, Gateway, ModelRef, Models, PromptInjection, RateLimit, SandboxSettings,
-    Settings, TlsFiles, ToolSettings,
+    Search, SearchKind, Settings, TlsFiles, ToolSettings, WorkspacePlan,
 };
 pub use table::KEYS;
 pub use values::Values;

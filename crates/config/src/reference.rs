@@ -70,7 +70,7 @@ fn type_of(kind: Kind) -> Value {
         Kind::Port(_) => json!({"type": "integer", "minimum": 1, "maximum": u16::MAX}),
         Kind::Count(_, min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Amount(_, min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
-        Kind::Env(_) | Kind::Level(_) | Kind::Mode(_) | Kind::Policy(_) => {
+        Kind::Env(_) | Kind::Level(_) | Kind::Mode(_) | Kind::Policy(_) | Kind::Search(_) => {
             json!({"type": "string", "enum": kind.words()})
         }
         Kind::Bind(_) => json!({"type": "string", "minLength": 1}),
@@ -83,6 +83,10 @@ fn type_of(kind: Kind) -> Value {
         Kind::Reach(_) => list(json!({"type": "string", "pattern": "^(\\*|(\\*\\.)?[^\\s*]+)$"})),
         Kind::Site(_) => json!({"type": "string", "pattern": "^(none|https?://[^\\s?#@]+)$"}),
         Kind::Origins(_) => list(json!({"type": "string", "pattern": "^https?://[^\\s/*?#@]+$"})),
+        Kind::ToolsOrAll(_) => {
+            let all = ["*"].iter().chain(&BUILT_IN_TOOLS).collect::<Vec<_>>();
+            list(json!({"type": "string", "enum": all}))
+        }
         Kind::Tools(_) => list(json!({"type": "string", "enum": BUILT_IN_TOOLS})),
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::bind::Bind;
 use crate::values::Values;
-use clawdbot_domain::{Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode};
+use clawdbot_domain::{
+    Level, ProviderName, SandboxMode, TokenEnv, ToolLimit, ToolName, ToolPolicyMode,
+};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +15,8 @@ use std::time::Duration;
 pub struct Settings {
     /// `gateway.*`.
     pub gateway: Gateway,
+    /// `agents.main.tools`.
+    pub agent_tools: ToolLimit,
     /// `models.*`.
     pub models: Models,
 }
@@ -95,6 +99,19 @@ pub struct SandboxSettings {
     pub allowed_commands: Vec<String>,
     /// Names, `*.name`, addresses, or `*` for every public host.
     pub allowed_hosts: Vec<String>,
+    /// Which folder calls work in.
+    pub workspaces: WorkspacePlan,
+}
+
+/// Which folder calls work in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkspacePlan {
+    /// True when each session has a folder of its own.
+    pub of_sessions: bool,
+    /// What a session's folder may hold, in MB of 1,000,000 bytes.
+    pub quota_mb: u64,
+    /// How long it is kept after its last use.
+    pub keep_hours: u64,
 }
 
 /// `gateway.tools.*`.
@@ -106,8 +123,57 @@ pub struct ToolSettings {
     pub allow_list: Vec<ToolName>,
     /// What never runs, whatever the policy.
     pub deny_list: Vec<ToolName>,
-    /// Base URL of a `SearXNG` instance.
-    pub search: Option<String>,
+    /// What `search_web` asks.
+    pub search: Option<Search>,
+}
+
+/// Whose search `search_web` uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SearchKind {
+    /// An instance of one's own, without a key.
+    #[default]
+    SearXng,
+    /// Brave, with a key from the vault.
+    Brave,
+    /// Tavily, with a key from the vault.
+    Tavily,
+}
+
+impl SearchKind {
+    /// Where it is when nothing else is said; a `SearXNG` is nowhere.
+    pub const fn own_place(self) -> Option<&'static str> {
+        match self {
+            Self::SearXng => None,
+            Self::Brave => Some("https://api.search.brave.com"),
+            Self::Tavily => Some("https://api.tavily.com"),
+        }
+    }
+
+    /// Under which name the vault keeps its key.
+    pub const fn provider(self) -> Option<ProviderName> {
+        match self {
+            Self::SearXng => None,
+            Self::Brave => Some(ProviderName::Brave),
+            Self::Tavily => Some(ProviderName::Tavily),
+        }
+    }
+}
+
+/// A search that can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// Whose it is.
+    pub kind: SearchKind,
+    /// Its base URL, when it is not at its own place.
+    pub elsewhere: Option<String>,
+}
+
+impl Search {
+    /// Where it is.
+    pub fn base_url(&self) -> &str {
+        let elsewhere = self.elsewhere.as_deref();
+        elsewhere.or(self.kind.own_place()).unwrap_or_default()
+    }
 }
 
 /// `gateway.security.promptInjection.*`.
@@ -171,6 +237,9 @@ impl ModelRef {
         let provider = provider
             .parse::<ProviderName>()
             .map_err(|e| e.to_string())?;
+        if provider.is_search() {
+            return Err(format!("{provider} searches the web and has no models"));
+        }
         let odd = |c: char| c.is_whitespace() || c.is_control();
         if model.is_empty() || model.chars().count() > 200 || model.contains(odd) {
             return Err(
@@ -200,6 +269,15 @@ impl From<&Values> for Settings {
     fn from(v: &Values) -> Self {
         Self {
             gateway: Gateway::from(v),
+            agent_tools: if v.agent_tools.iter().any(|name| name == "*") {
+                ToolLimit::Unlimited
+            } else {
+                ToolLimit::only(
+                    v.agent_tools
+                        .iter()
+                        .filter_map(|name| ToolName::parse(name).ok()),
+                )
+            },
             models: Models {
                 default: v.model.clone(),
                 demo_enabled: v.demo_enabled,
@@ -239,12 +317,22 @@ impl From<&Values> for Gateway {
                 mode: v.sandbox_mode,
                 allowed_commands: v.allowed_commands.clone(),
                 allowed_hosts: v.reach.clone(),
+                workspaces: WorkspacePlan {
+                    of_sessions: v.workspaces,
+                    quota_mb: v.workspace_quota,
+                    keep_hours: v.workspace_hours,
+                },
             },
             tools: ToolSettings {
                 policy: v.tool_policy,
                 allow_list: v.allow_list.clone(),
                 deny_list: v.deny_list.clone(),
-                search: v.search.clone(),
+                search: (v.search.is_some() || v.search_kind != SearchKind::SearXng).then(|| {
+                    Search {
+                        kind: v.search_kind,
+                        elsewhere: v.search.clone(),
+                    }
+                }),
             },
             prompt_injection: PromptInjection {
                 enabled: v.guard_enabled,

@@ -7,7 +7,7 @@ use crate::weaken::Weaker;
 use clawdbot_domain::ProviderName;
 
 /// Every key, in the order of the reference.
-pub static KEYS: [Key; 42] = [
+pub static KEYS: [Key; 47] = [
     key(
         "gateway.bind",
         Kind::Bind(|v| &mut v.bind),
@@ -143,11 +143,39 @@ pub static KEYS: [Key; 42] = [
     )
     .weaker(Weaker::Reach),
     key(
+        "gateway.sandbox.sessionWorkspaces",
+        Kind::Flag(|v| &mut v.workspaces),
+        "Whether each session works in a folder of its own, empty at first, in which it sees nothing of the \
+         others. Otherwise all share the folder `workspace` of the home.",
+    )
+    .weaker(Weaker::Off),
+    key(
+        "gateway.sandbox.workspaceQuota",
+        Kind::Amount(|v| &mut v.workspace_quota, 1, 1_000_000),
+        "How much the workspace of a session may hold, in MB.",
+    )
+    .weaker(Weaker::Higher),
+    key(
+        "gateway.sandbox.workspaceHours",
+        Kind::Amount(|v| &mut v.workspace_hours, 1, 87_600),
+        "How many hours the workspace of a session is kept after its last use.",
+    )
+    .weaker(Weaker::Higher),
+    key(
         "gateway.tools.search",
         Kind::Site(|v| &mut v.search),
-        "The SearXNG instance that `search_web` asks. `none`: the tool finds nothing.",
+        "Base URL of the search that `search_web` asks. `none`: Brave and Tavily are asked at their own \
+         address, and SearXNG, which has none, not at all.",
     )
     .weaker(Weaker::Elsewhere),
+    key(
+        "gateway.tools.searchProvider",
+        Kind::Search(|v| &mut v.search_kind),
+        "Whose search `search_web` uses: `searxng` (an instance of your own), `brave` or `tavily`. \
+         These two want a key: `clawdbot models auth paste-token --provider brave`. The words that are \
+         searched for go there.",
+    )
+    .weaker(Weaker::Changed("searxng")),
     key(
         "gateway.tools.policy",
         Kind::Policy(|v| &mut v.tool_policy),
@@ -221,6 +249,13 @@ pub static KEYS: [Key; 42] = [
     )
     .weaker(Weaker::Moved)
     .restart(),
+    key(
+        "agents.main.tools",
+        Kind::ToolsOrAll(|v| &mut v.agent_tools),
+        "The tools that the agent `main` may use of those that policy allows; `*` is all of these, an \
+         empty list none. It never adds one. Calls by hand are not the agent's.",
+    )
+    .weaker(Weaker::Tools),
     key(
         "models.default",
         Kind::Model(|v| &mut v.model),

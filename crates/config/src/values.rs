@@ -5,7 +5,7 @@
 
 use crate::bind::Bind;
 use crate::nested;
-use crate::settings::{AuditPolicy, Cors, ModelRef, RateLimit, Settings};
+use crate::settings::{AuditPolicy, Cors, ModelRef, RateLimit, SearchKind, Settings};
 use crate::table::KEYS;
 use clawdbot_domain::{Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode};
 use ipnet::IpNet;
@@ -35,10 +35,17 @@ pub struct Values {
     pub(crate) sandbox_mode: SandboxMode,
     pub(crate) allowed_commands: Vec<String>,
     pub(crate) reach: Vec<String>,
+    /// True when each session has its own.
+    pub(crate) workspaces: bool,
+    pub(crate) workspace_quota: u64,
+    pub(crate) workspace_hours: u64,
     pub(crate) search: Option<String>,
+    pub(crate) search_kind: SearchKind,
     pub(crate) tool_policy: ToolPolicyMode,
     pub(crate) allow_list: Vec<ToolName>,
     pub(crate) deny_list: Vec<ToolName>,
+    /// Names of tools, or `*`.
+    pub(crate) agent_tools: Vec<String>,
     pub(crate) guard_enabled: bool,
     pub(crate) guard_strict: bool,
     pub(crate) link_hosts: Vec<String>,
@@ -71,10 +78,15 @@ impl Default for Values {
             sandbox_mode: SandboxMode::Strict,
             allowed_commands: Vec::new(),
             reach: vec!["*".to_owned()],
+            workspaces: false,
+            workspace_quota: 256,
+            workspace_hours: 168,
             search: None,
+            search_kind: SearchKind::SearXng,
             tool_policy: ToolPolicyMode::Restrictive,
             allow_list: Vec::new(),
             deny_list: Vec::new(),
+            agent_tools: vec!["*".to_owned()],
             guard_enabled: true,
             guard_strict: true,
             link_hosts: Vec::new(),
@@ -165,7 +177,19 @@ impl From<&Settings> for Values {
             sandbox_mode: g.sandbox.mode,
             allowed_commands: g.sandbox.allowed_commands.clone(),
             reach: g.sandbox.allowed_hosts.clone(),
-            search: g.tools.search.clone(),
+            workspaces: g.sandbox.workspaces.of_sessions,
+            workspace_quota: g.sandbox.workspaces.quota_mb,
+            workspace_hours: g.sandbox.workspaces.keep_hours,
+            search: g.tools.search.as_ref().and_then(|s| s.elsewhere.clone()),
+            search_kind: g
+                .tools
+                .search
+                .as_ref()
+                .map_or(SearchKind::SearXng, |s| s.kind),
+            agent_tools: match s.agent_tools.names() {
+                None => vec!["*".to_owned()],
+                Some(names) => names.into_iter().map(str::to_owned).collect(),
+            },
             tool_policy: g.tools.policy,
             allow_list: g.tools.allow_list.clone(),
             deny_list: g.tools.deny_list.clone(),

@@ -28,6 +28,8 @@ pub(crate) enum Weaker {
     Shorter,
     /// A host more. Where `*` stood, only one that may be inside is more.
     Reach,
+    /// A tool more; where `*` stood there is none.
+    Tools,
     /// A word further down the list of its words.
     Later,
     /// Reachable by more machines, or by others.
@@ -108,6 +110,10 @@ impl Weaker {
             Self::Longer => has_more(to, from),
             Self::Shorter => has_more(from, to),
             Self::Reach => reaches_more(from, to),
+            Self::Tools => {
+                let all = |v: &Value| v.as_array().is_some_and(|v| v.contains(&"*".into()));
+                !all(from) && has_more(to, from)
+            }
             Self::Later => place(to) > place(from),
             Self::Widened => widened(from, to),
             Self::Changed(safe) => to.as_str() != Some(safe),
@@ -128,6 +134,7 @@ impl Weaker {
             Self::Longer => "an entry is added",
             Self::Shorter => "an entry is removed",
             Self::Reach => "a host is added",
+            Self::Tools => "a tool is added",
             Self::Later => "set to a later word",
             Self::Widened => "more machines can reach it",
             Self::Changed(_) => "changed from its default",

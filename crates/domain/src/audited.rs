@@ -207,6 +207,10 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// The workspace of a session is about to be removed: it was not used for as long as it is kept, or the
+    /// session is over.
+    #[serde(rename = "workspace.removed")]
+    WorkspaceRemoved { workspace: String },
     /// A tool's request leaves for the network, or is not let out; one record for each redirect.
     #[serde(rename = "tool.egress")]
     Egress {
@@ -246,6 +250,8 @@ pub enum Event {
         name: String,
         scopes: String,
         expires: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tools: Option<String>,
     },
     /// A token was revoked.
     #[serde(rename = "security.token.revoked")]
@@ -341,7 +347,10 @@ impl Event {
             Self::Request { .. } | Self::ModelBegin { .. } | Self::ModelEnd { .. } => {
                 Class::Request
             }
-            Self::ToolBegin { .. } | Self::ToolEnd { .. } | Self::Egress { .. } => Class::Tool,
+            Self::ToolBegin { .. }
+            | Self::ToolEnd { .. }
+            | Self::WorkspaceRemoved { .. }
+            | Self::Egress { .. } => Class::Tool,
             Self::GatewayStart { .. }
             | Self::GatewayStop { .. }
             | Self::RequestRefused { .. }
@@ -437,6 +446,7 @@ impl Event {
             | Self::ApprovalRequested { .. }
             | Self::ApprovalGiven { .. }
             | Self::ApprovalDenied { .. }
+            | Self::WorkspaceRemoved { .. }
             | Self::TokenCreated { .. }
             | Self::SetupCreated { .. }
             | Self::SetupRedeemed { .. }

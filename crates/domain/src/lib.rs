@@ -6,6 +6,7 @@
 
 mod audited;
 mod call;
+mod limit;
 mod mode;
 mod principal;
 mod provider;
@@ -15,6 +16,7 @@ mod time;
 
 pub use audited::{Audited, Class, Event, Level, Outcome, Usage, Who};
 pub use call::{BadToolName, Effect, ToolCall, ToolName, ToolSpec, hex, sha256_hex};
+pub use limit::ToolLimit;
 pub use mode::{SandboxMode, ToolPolicyMode, UnknownMode};
 pub use principal::{
     Approval, ApprovalId, Principal, RequestId, Scope, ScopeSet, SessionId, TokenEnv, TokenId,

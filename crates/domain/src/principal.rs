@@ -1,6 +1,6 @@
 //! Who asks, and what they may ask for.
 
-use crate::{ToolName, UnixTime};
+use crate::{ToolLimit, ToolName, UnixTime};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -225,6 +225,8 @@ pub struct Principal {
     pub scopes: ScopeSet,
     /// Which gateways it is for.
     pub env: TokenEnv,
+    /// Which tools it may use at all; policy decides about these.
+    pub tools: ToolLimit,
 }
 
 #[cfg(test)]

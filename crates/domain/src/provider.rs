@@ -25,17 +25,21 @@ pub enum ProviderName {
     Compatible,
     /// The built-in scripted provider; needs no key and says in every answer what it is.
     Demo,
+    /// Brave's web search: no models, only a credential.
+    Brave,
+    /// Tavily's web search: no models, only a credential.
+    Tavily,
 }
 
 /// A provider nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown provider {given:?}; it is one of: {}", ProviderName::ALL.map(ProviderName::as_str).join(", "))]
+#[error("unknown provider {given:?}; it is one of: {}", ProviderName::all().map(ProviderName::as_str).collect::<Vec<_>>().join(", "))]
 pub struct UnknownProvider {
     given: String,
 }
 
 impl ProviderName {
-    /// Every provider.
+    /// Every provider of models.
     pub const ALL: [Self; 9] = [
         Self::Anthropic,
         Self::OpenAi,
@@ -47,6 +51,19 @@ impl ProviderName {
         Self::Compatible,
         Self::Demo,
     ];
+
+    /// Every provider of web search that wants a key.
+    pub const SEARCH: [Self; 2] = [Self::Brave, Self::Tavily];
+
+    /// Both.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::SEARCH)
+    }
+
+    /// True for one that searches and has no models.
+    pub const fn is_search(self) -> bool {
+        matches!(self, Self::Brave | Self::Tavily)
+    }
 
     /// Its name in configuration, commands and `provider/model`.
     pub const fn as_str(self) -> &'static str {
@@ -60,10 +77,12 @@ impl ProviderName {
             Self::LmStudio => "lmstudio",
             Self::Compatible => "compatible",
             Self::Demo => "demo",
+            Self::Brave => "brave",
+            Self::Tavily => "tavily",
         }
     }
 
-    /// The protocol it speaks. `demo` speaks both and is asked in OpenAI's.
+    /// The protocol it speaks. `demo` speaks both and is asked in OpenAI's; one that has no models is never asked.
     pub const fn protocol(self) -> Protocol {
         match self {
             Self::Anthropic => Protocol::Anthropic,
@@ -74,7 +93,9 @@ impl ProviderName {
             | Self::Vllm
             | Self::LmStudio
             | Self::Compatible
-            | Self::Demo => Protocol::OpenAi,
+            | Self::Demo
+            | Self::Brave
+            | Self::Tavily => Protocol::OpenAi,
         }
     }
 }
@@ -89,8 +110,7 @@ impl FromStr for ProviderName {
     type Err = UnknownProvider;
 
     fn from_str(text: &str) -> Result<Self, UnknownProvider> {
-        Self::ALL
-            .into_iter()
+        Self::all()
             .find(|p| p.as_str() == text)
             .ok_or_else(|| UnknownProvider {
                 given: text.chars().take(80).collect(),

@@ -7,7 +7,9 @@ use crate::record::recorded;
 use crate::routes::{Handled, id_in};
 use axum::body::Body;
 use clawdbot_auth::{AuthError, Draft, NewToken, SETUP_TTL, TokenInfo};
-use clawdbot_domain::{Event, Scope, ScopeSet, Secret, TokenEnv, TokenId, UnixTime};
+use clawdbot_domain::{
+    Event, Scope, ScopeSet, Secret, TokenEnv, TokenId, ToolLimit, ToolName, UnixTime,
+};
 use http::{Request, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -30,9 +32,13 @@ pub(crate) struct CreateToken {
     #[schemars(schema_with = "environment_or_null")]
     env: Option<TokenEnv>,
     /// How long it lasts, in seconds; 90 days when nothing is said, 366 days at most.
-    #[schemars(range(min = 1, max = 31_622_400))]
     #[serde(default, deserialize_with = "whole_or_none")]
+    #[schemars(range(min = 1, max = 31_622_400))]
     ttl_seconds: Option<u64>,
+    /// Which tools it may use, of those that policy allows; all of these when nothing is said.
+    #[serde(default)]
+    #[schemars(schema_with = "tools_or_null")]
+    tools: Option<Vec<String>>,
 }
 
 /// How a token is replaced.
@@ -40,8 +46,7 @@ pub(crate) struct CreateToken {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateToken {
     /// How long the old one still counts, in seconds; not at all when nothing is said, a day at most.
-    #[serde(default)]
-    #[serde(deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(range(max = 86_400))]
     grace_seconds: u64,
 }
@@ -74,6 +79,8 @@ pub(crate) struct Token {
     /// The token that took its place.
     #[schemars(with = "Option<String>")]
     replaced_by: Option<TokenId>,
+    /// The only tools it may use, where it is limited.
+    tools: Option<Vec<String>>,
 }
 
 /// Every token.
@@ -112,6 +119,10 @@ impl Token {
             expires: info.expires.to_string(),
             last_used: info.last_used.map(|at| at.to_string()),
             revoked: info.revoked.map(|at| at.to_string()),
+            tools: info
+                .tools
+                .names()
+                .map(|names| names.into_iter().map(str::to_owned).collect()),
             replaced_by: info.replaced_by,
             name: info.name,
             id: info.id,
@@ -142,10 +153,39 @@ pub(crate) async fn create(caller: Caller, request: Request<Body>) -> Handled {
         env: asked.env.unwrap_or(caller.principal().env),
         ttl: asked.ttl_seconds.map(Duration::from_secs),
     };
-    let draft = caller.rooms().tokens.draft(&new, now).map_err(failed)?;
+    let tools = limit(&caller, asked.tools.as_deref())?;
+    let store = &caller.rooms().tokens;
+    let draft = store.limited(store.draft(&new, now).map_err(failed)?, tools);
     let events = vec![draft.info().created_event()];
     let made = keep(&caller, draft, events, now).await?;
     Ok(json_of(StatusCode::CREATED, &made))
+}
+
+/// A limit names tools that there are: one that is misspelt would take away more than was meant, and be
+/// mended by a wider one.
+fn limit(caller: &Caller, names: Option<&[String]>) -> Result<ToolLimit, ApiError> {
+    let Some(names) = names else {
+        return Ok(ToolLimit::Unlimited);
+    };
+    if names.is_empty() {
+        return Err(ApiError::bad_request(
+            "tools: a token for no tool at all is one without the scope tools",
+        ));
+    }
+    let toolbox = caller.rooms().agent.toolbox();
+    let known = names.iter().map(|name| match toolbox.spec(name) {
+        Some(spec) => Ok(spec.name.clone()),
+        None if ToolName::parse(name).is_err() => Err(ApiError::bad_request(format!(
+            "tools: {}",
+            toolbox.unknown(name)
+        ))),
+        None => Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "no_such_tool",
+            format!("tools: {}", toolbox.unknown(name)),
+        )),
+    });
+    Ok(ToolLimit::only(known.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// `POST /tokens/{id}/rotate`.
@@ -270,6 +310,12 @@ fn name(_: &mut SchemaGenerator) -> Schema {
     let plain = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$";
     let taken = json!({"const": clawdbot_auth::operator::NAME});
     json_schema!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": plain, "not": taken})
+}
+
+/// Which tools there are depends on the gateway; an unknown one is a 404.
+fn tools_or_null(_: &mut SchemaGenerator) -> Schema {
+    let name = json!({"type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$"});
+    json_schema!({"type": ["array", "null"], "items": name, "minItems": 1})
 }
 
 fn environment(_: &mut SchemaGenerator) -> Schema {

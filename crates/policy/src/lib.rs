@@ -30,6 +30,7 @@
 //! ```
 
 mod decision;
+mod limits;
 mod rules;
 
 pub use decision::{Ask, Decision, Denial, Explanation, Permit, RuleSaid, Verdict};

@@ -1,12 +1,14 @@
 //! The rules, one function each, and the decision over all of them.
 
 use crate::decision::{Ask, Decision, Denial, Explanation, Permit, RuleSaid, Verdict};
+use crate::limits::{Agent, agent_rule, token_rule};
 use clawdbot_domain::{
-    Approval, Effect, Principal, SandboxMode, Scope, Taint, ToolCall, ToolName, ToolPolicyMode,
-    UnixTime, Who,
+    Approval, Effect, Principal, SandboxMode, Scope, Taint, ToolCall, ToolLimit, ToolName,
+    ToolPolicyMode, UnixTime, Who,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Which commands the sandbox would run, as policy sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,6 +62,8 @@ pub struct ToolPolicy {
     deny_list: BTreeSet<ToolName>,
     sandbox: SandboxRule,
     rule_of_two: RuleOfTwo,
+    /// The agent whose calls these are, and its limit.
+    agent: Option<Agent>,
 }
 
 impl ToolPolicy {
@@ -77,7 +81,26 @@ impl ToolPolicy {
             deny_list: deny_list.into_iter().collect(),
             sandbox,
             rule_of_two,
+            agent: None,
         }
+    }
+
+    /// The same rules for the calls of one agent, which has a limit of its own.
+    #[must_use]
+    pub fn for_agent(&self, name: impl Into<Arc<str>>, tools: ToolLimit) -> Self {
+        Self {
+            agent: Some(Agent {
+                name: name.into(),
+                tools,
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the limits of token and agent leave this tool at all; what they do not leave need not be offered.
+    pub fn leaves(&self, principal: &Principal, tool: &ToolName) -> bool {
+        let agent = self.agent.as_ref();
+        principal.tools.allows(tool) && agent.is_none_or(|agent| agent.tools.allows(tool))
     }
 
     /// Decides one call. The only maker of [`Permit`]s.
@@ -104,6 +127,10 @@ impl ToolPolicy {
     ) -> Explanation {
         let rules = [
             Some(scope_rule(facts.principal)),
+            token_rule(facts.principal, tool),
+            self.agent
+                .as_ref()
+                .and_then(|agent| agent_rule(agent, tool)),
             Some(self.policy_rule(tool)),
             self.deny_list_rule(tool),
             self.approval_rule(tool, effect),
@@ -289,7 +316,7 @@ fn scope_rule(principal: &Principal) -> RuleSaid {
     }
 }
 
-fn said(rule: &'static str, verdict: Verdict, why: impl Into<String>) -> RuleSaid {
+pub(crate) fn said(rule: &'static str, verdict: Verdict, why: impl Into<String>) -> RuleSaid {
     RuleSaid {
         rule,
         verdict,
@@ -314,7 +341,7 @@ fn with<T: Ord + Clone>(set: &BTreeSet<T>, one: &T) -> BTreeSet<T> {
 
 /// The command that sets a list. The value is JSON in single quotes, so a name with a quote in it
 /// is escaped for the shell: a remedy is pasted into one.
-fn set_list<T: Ord + ToString>(key: &str, items: &BTreeSet<T>) -> String {
+pub(crate) fn set_list<T: Ord + ToString>(key: &str, items: &BTreeSet<T>) -> String {
     let list = Value::from(items.iter().map(ToString::to_string).collect::<Vec<_>>());
     format!(
         "clawdbot config set {key} '{}'",
@@ -334,6 +361,7 @@ mod tests {
             name: "test".into(),
             scopes,
             env: TokenEnv::Dev,
+            tools: ToolLimit::default(),
         }
     }
 

@@ -233,7 +233,11 @@ impl Sandbox {
             });
         }
         let allowed = self.home.join("workspace");
-        if workspace.starts_with(&self.home) && !workspace.starts_with(&allowed) {
+        // One of the sessions' folders, not the folder that holds them all.
+        let of_sessions = self.home.join("workspaces");
+        let may = workspace.starts_with(&allowed)
+            || (workspace.starts_with(&of_sessions) && workspace != of_sessions);
+        if workspace.starts_with(&self.home) && !may {
             return Err(CannotConfine::OwnFolder { workspace, allowed });
         }
         Ok(workspace)

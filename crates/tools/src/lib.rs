@@ -27,11 +27,13 @@ mod schema;
 mod tool;
 mod toolbox;
 mod workspace;
+mod workspaces;
 
-pub use broker::{Broker, Dialect, HostRules, Lookup, Resolve, SearchSettings, System};
+pub use broker::{Broker, Dialect, HostRules, Keeper, Lookup, Resolve, SearchSettings, System};
 pub use catalogue::Catalogue;
 pub use child::child_main;
 pub use schema::BadCall;
 pub use tool::run_command::{CommandRefused, Prepared, prepare as prepare_command};
 pub use tool::traps::trap;
 pub use toolbox::{ToolOutcome, Toolbox};
+pub use workspaces::{SessionFolders, Workspaces};

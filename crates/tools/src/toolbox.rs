@@ -5,23 +5,24 @@ use crate::catalogue::Catalogue;
 use crate::child::ToolJob;
 use crate::schema::BadCall;
 use crate::tool::{self, Tool, Work, run_command};
+use crate::workspaces::{Place, Workspaces};
 use clawdbot_audit::Recorded;
 use clawdbot_domain::{
     Audited as _, Effect, Event, Outcome, ToolCall, ToolName, ToolSpec, Untrusted, Who, sha256_hex,
 };
 use clawdbot_policy::Permit;
-use clawdbot_sandbox::{Confinement, Ended, Extras, Finished, Need, Profile, Sandbox};
+use clawdbot_sandbox::{Confinement, Ended, Extras, Finished, Need, Profile, Sandbox, Watch};
 use rustix::fd::OwnedFd;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 
-/// The tools of one gateway, on one workspace.
+/// The tools of one gateway, on its workspaces.
 #[derive(Debug)]
 pub struct Toolbox {
     sandbox: Arc<Sandbox>,
-    workspace: PathBuf,
+    workspaces: Workspaces,
     allowed_commands: Vec<String>,
     broker: Option<Arc<Broker>>,
     catalogue: Catalogue,
@@ -45,10 +46,14 @@ pub struct ToolOutcome {
 impl Toolbox {
     /// The built-in tools. Commands run as the sandbox's mode says; in mode moderate those on
     /// `allowed_commands`.
-    pub fn new(sandbox: Arc<Sandbox>, workspace: PathBuf, allowed_commands: Vec<String>) -> Self {
+    pub fn new(
+        sandbox: Arc<Sandbox>,
+        workspaces: Workspaces,
+        allowed_commands: Vec<String>,
+    ) -> Self {
         Self {
             sandbox,
-            workspace,
+            workspaces,
             allowed_commands,
             broker: None,
             catalogue: Catalogue::default(),
@@ -72,6 +77,16 @@ impl Toolbox {
         self.catalogue.spec(name)
     }
 
+    /// Where calls work.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.workspaces
+    }
+
+    /// That there is no tool of this name, with the nearest one.
+    pub fn unknown(&self, name: &str) -> BadCall {
+        self.catalogue.unknown(name)
+    }
+
     /// Turns what a model or client proposed into a call, or says in words fit for a model what is wrong
     /// with it.
     pub fn validate(
@@ -86,10 +101,20 @@ impl Toolbox {
     /// Runs one permitted call that was written down, in a child of its own, and writes down how it ended.
     /// Dropping the future ends the child with all it started; the record then says `abandoned`.
     pub async fn run(&self, permit: Recorded<Permit>) -> ToolOutcome {
+        self.run_watched(permit, None).await
+    }
+
+    /// The same, where somebody sees what a command writes while it writes it, up to its cap. It is what the tool
+    /// wrote: nobody has looked at it yet.
+    pub async fn run_watched(
+        &self,
+        permit: Recorded<Permit>,
+        watch: Option<Watch<'_>>,
+    ) -> ToolOutcome {
         let (permit, record) = permit.act();
         let who = permit.who();
         let call = permit.into_call();
-        let (outcome, error) = match self.execute(&call, who).await {
+        let (outcome, error) = match self.execute(&call, who, watch).await {
             Ok(outcome) => (outcome, None),
             Err(why) => (ToolOutcome::not_run(&why), Some(why)),
         };
@@ -101,19 +126,38 @@ impl Toolbox {
         outcome
     }
 
-    async fn execute(&self, call: &ToolCall, who: Who) -> Result<ToolOutcome, String> {
+    async fn execute(
+        &self,
+        call: &ToolCall,
+        who: Who,
+        watch: Option<Watch<'_>>,
+    ) -> Result<ToolOutcome, String> {
         let tool = tool::find(call.name.as_str())
             .filter(|tool| tool.effect == call.effect)
             .ok_or_else(|| format!("there is no tool {} with effect {}", call.name, call.effect))?;
+        let place = self.place(&who).await?;
         match tool.work {
-            Work::Inside(_) => self.inside(tool, call, None).await,
-            Work::Online(_) => self.online(tool, call, who).await,
-            Work::Command => self.command(tool, call).await,
+            Work::Inside(_) => self.inside(tool, call, &place, None).await,
+            Work::Online(_) => self.online(tool, call, &place, who).await,
+            Work::Command => self.command(tool, call, &place, watch).await,
         }
     }
 
+    /// Counting what a workspace holds is work for the disk, not for a thread that serves requests.
+    async fn place(&self, who: &Who) -> Result<Place, String> {
+        let (workspaces, who) = (self.workspaces.clone(), who.clone());
+        let placed = tokio::task::spawn_blocking(move || workspaces.place(&who)).await;
+        placed.map_err(|error| error.to_string())?
+    }
+
     /// The child asks on its end of a socket, the broker answers on the other, side by side.
-    async fn online(&self, tool: &Tool, call: &ToolCall, who: Who) -> Result<ToolOutcome, String> {
+    async fn online(
+        &self,
+        tool: &Tool,
+        call: &ToolCall,
+        place: &Place,
+        who: Who,
+    ) -> Result<ToolOutcome, String> {
         let broker = self
             .broker
             .as_ref()
@@ -127,7 +171,7 @@ impl Toolbox {
             who,
             tool: tool_name,
         };
-        let child = self.inside(tool, call, Some(theirs.into()));
+        let child = self.inside(tool, call, place, Some(theirs.into()));
         tokio::pin!(child);
         tokio::select! {
             outcome = &mut child => return outcome,
@@ -141,6 +185,7 @@ impl Toolbox {
         &self,
         tool: &Tool,
         call: &ToolCall,
+        place: &Place,
         line: Option<OwnedFd>,
     ) -> Result<ToolOutcome, String> {
         let job = serde_json::to_vec(&ToolJob {
@@ -148,7 +193,7 @@ impl Toolbox {
             arguments: call.arguments.clone(),
         });
         let job = job.map_err(|error| error.to_string())?;
-        let confinement = self.confine(tool, Profile::Builtin, &[])?;
+        let confinement = self.confine(tool, Profile::Builtin, place, &[])?;
         let extras = Extras { line, watch: None };
         let finished = self.sandbox.run_with(&confinement, &job, extras).await;
         let finished = finished.map_err(|error| error.to_string())?;
@@ -158,15 +203,21 @@ impl Toolbox {
         ))
     }
 
-    async fn command(&self, tool: &Tool, call: &ToolCall) -> Result<ToolOutcome, String> {
+    async fn command(
+        &self,
+        tool: &Tool,
+        call: &ToolCall,
+        place: &Place,
+        watch: Option<Watch<'_>>,
+    ) -> Result<ToolOutcome, String> {
         let (argv, cwd) = run_command::asked(&call.arguments);
         let (mode, allowed) = (self.sandbox.mode(), &self.allowed_commands);
-        let prepared = run_command::prepare(mode, allowed, &self.workspace, argv, cwd)
+        let prepared = run_command::prepare(mode, allowed, &place.folder, argv, cwd)
             .map_err(|refused| refused.to_string())?;
-        let confinement = self.confine(tool, Profile::Command, &prepared.programs)?;
+        let confinement = self.confine(tool, Profile::Command, place, &prepared.programs)?;
         let finished = self
             .sandbox
-            .run_command(&confinement, &prepared.job, Extras::default())
+            .run_command(&confinement, &prepared.job, Extras { line: None, watch })
             .await;
         let finished = finished.map_err(|error| error.to_string())?;
         Ok(ToolOutcome::of(
@@ -179,18 +230,25 @@ impl Toolbox {
         &self,
         tool: &Tool,
         profile: Profile,
+        place: &Place,
         programs: &[PathBuf],
     ) -> Result<Confinement, String> {
         let need = Need {
             profile,
-            workspace: &self.workspace,
+            workspace: &place.folder,
             // What reaches the network has nothing to write here.
             write: matches!(tool.effect, Effect::Write | Effect::Execute),
             programs,
         };
-        self.sandbox
+        let confinement = self
+            .sandbox
             .confine(&need)
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        if !need.write {
+            return Ok(confinement);
+        }
+        let limits = place.limits(confinement.limits())?;
+        Ok(confinement.with_limits(limits))
     }
 }
 

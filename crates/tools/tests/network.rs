@@ -313,7 +313,7 @@ async fn a_search_asks_the_operators_provider_and_its_key_stays_outside() {
         let search = SearchSettings {
             dialect,
             base_url: server.url(""),
-            key: Some(clawdbot_domain::Secret::new("k3y-CANARY")),
+            key: Arc::new(|| Ok(Some(clawdbot_domain::Secret::new("k3y-CANARY")))),
         };
         let rules = HostRules::new(SandboxMode::Strict, vec![]);
         let house = House::online(SandboxMode::Strict, rules, Some(search), Names::new(&[]));
@@ -336,7 +336,7 @@ async fn a_search_asks_the_operators_provider_and_its_key_stays_outside() {
         let search = SearchSettings {
             dialect,
             base_url: moved.url(""),
-            key: Some(clawdbot_domain::Secret::new("k3y-CANARY")),
+            key: Arc::new(|| Ok(Some(clawdbot_domain::Secret::new("k3y-CANARY")))),
         };
         let rules = HostRules::new(SandboxMode::Strict, vec![]);
         let house = House::online(SandboxMode::Strict, rules, Some(search), Names::new(&[]));

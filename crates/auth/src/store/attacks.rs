@@ -136,3 +136,70 @@ fn a_token_that_is_revoked_while_it_is_rotated_used_and_revoked_stays_revoked() 
         );
     }
 }
+
+/// What an attacker who can write the database but has no key might do to a limit.
+fn strike(home: &TempDir, sql: &str) {
+    let conn = rusqlite::Connection::open(home.path().join("state/tokens.db")).unwrap();
+    assert_eq!(conn.execute(sql, []).unwrap(), 1);
+}
+
+#[test]
+fn a_limit_outlives_rotation_and_whoever_strikes_or_widens_it_in_the_file_has_no_token() {
+    let home = TempDir::new().unwrap();
+    let store = store(&home);
+    let limit: clawdbot_domain::ToolLimit = "read_file,list_directory".parse().unwrap();
+    let draft = store.draft(&new("ci"), T0).unwrap();
+    let (_, first) = store.keep(store.limited(draft, limit.clone())).unwrap();
+    let (token, info) = store.rotate(&first.id, Duration::ZERO, T0).unwrap();
+    assert_eq!((&first.tools, &info.tools), (&limit, &limit));
+    assert_eq!(store.check(token.expose(), T0).unwrap().tools, limit);
+    let id = info.id.as_str();
+    for set in ["NULL", "'read_file,run_command'", "'read_file'"] {
+        strike(
+            &home,
+            &format!("UPDATE tokens SET tools = {set} WHERE id = '{id}'"),
+        );
+        assert_eq!(
+            store.check(token.expose(), T0),
+            Err(Rejected::Unknown),
+            "{set}"
+        );
+    }
+    strike(
+        &home,
+        &format!(
+            "UPDATE tokens SET tools = '{limit_text}' WHERE id = '{id}'",
+            limit_text = "list_directory,read_file"
+        ),
+    );
+    assert!(store.check(token.expose(), T0).is_ok());
+    // A limit cannot be put on a token that has none either, nor be text that names no tool.
+    let (free, info) = store.create(&new("free"), T0).unwrap();
+    let id = info.id.as_str();
+    strike(
+        &home,
+        &format!("UPDATE tokens SET tools = '' WHERE id = '{id}'"),
+    );
+    assert!(store.check(free.expose(), T0).is_err());
+}
+
+#[test]
+fn tokens_of_a_store_from_before_there_were_limits_go_on_without_one() {
+    let home = TempDir::new().unwrap();
+    let (token, _) = store(&home).create(&new("old"), T0).unwrap();
+    strike_column(&home);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let seen = store(&home).check(token.expose(), T0).unwrap();
+                assert_eq!(seen.tools, clawdbot_domain::ToolLimit::Unlimited);
+            });
+        }
+    });
+}
+
+fn strike_column(home: &TempDir) {
+    let conn = rusqlite::Connection::open(home.path().join("state/tokens.db")).unwrap();
+    conn.execute_batch("ALTER TABLE tokens DROP COLUMN tools")
+        .unwrap();
+}

@@ -5,7 +5,7 @@ use super::{DEFAULT_TTL, Failed, KEPT, MAX_TOKENS, MAX_TTL, TokenStore};
 use crate::error::AuthError;
 use crate::operator;
 use crate::token::{self, Kind};
-use clawdbot_domain::{ScopeSet, Secret, TokenEnv, TokenId, UnixTime};
+use clawdbot_domain::{ScopeSet, Secret, TokenEnv, TokenId, ToolLimit, UnixTime};
 use rusqlite::{Transaction, params};
 use std::time::Duration;
 
@@ -69,6 +69,7 @@ impl TokenStore {
             replaced_by: None,
             grace_until: None,
             ended: None,
+            tools: ToolLimit::Unlimited,
         };
         row.tag = row.tag_of(&self.keyed, secret.expose());
         Ok(Draft {
@@ -78,7 +79,15 @@ impl TokenStore {
         })
     }
 
-    /// Thinks out the token that takes the place of another.
+    /// The same token with fewer tools, whatever policy allows. The limit is part of what its hash covers.
+    #[must_use]
+    pub fn limited(&self, mut draft: Draft, tools: ToolLimit) -> Draft {
+        draft.row.tools = tools;
+        draft.row.tag = draft.row.tag_of(&self.keyed, draft.secret.expose());
+        draft
+    }
+
+    /// Thinks out the token that takes the place of another, with the same scopes and tools.
     ///
     /// # Errors
     /// [`AuthError::NoSuchToken`], or [`AuthError::NotLive`] when it is dead or replaced already.
@@ -98,7 +107,7 @@ impl TokenStore {
             env: old.env,
             ttl: Some(old.expires.since(old.created)),
         };
-        let draft = self.draft(&new, now)?;
+        let draft = self.limited(self.draft(&new, now)?, old.tools);
         Ok(Draft {
             replaces: Some((old.id, now.plus(grace))),
             ..draft

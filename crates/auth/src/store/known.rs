@@ -8,7 +8,7 @@ use super::row::{self, Row};
 use super::usage;
 use crate::database::{Database, Durability};
 use crate::error::{AuthError, Rejected};
-use clawdbot_domain::{Principal, ScopeSet, TokenEnv, TokenId, UnixTime};
+use clawdbot_domain::{Principal, ScopeSet, TokenEnv, TokenId, ToolLimit, UnixTime};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ impl Entry {
             name: Arc::clone(&row.name),
             scopes: row.scopes,
             env: row.env,
+            tools: row.tools.clone(),
         };
         Self {
             row,
@@ -121,6 +122,7 @@ fn decoy() -> Row {
         replaced_by: None,
         grace_until: None,
         ended: None,
+        tools: ToolLimit::Unlimited,
     }
 }
 

@@ -3,14 +3,14 @@
 use crate::database::Database;
 use crate::error::{AuthError, Rejected};
 use crate::keyed::Keyed;
-use clawdbot_domain::{Event, ScopeSet, TokenEnv, TokenId, UnixTime};
-use rusqlite::{OptionalExtension as _, Transaction, params, types::Type};
+use clawdbot_domain::{Event, ScopeSet, TokenEnv, TokenId, ToolLimit, UnixTime};
+use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params, types::Type};
 use std::sync::Arc;
 use std::time::Duration;
 
 const PURPOSE: &str = "clawdbot token 1";
 const COLUMNS: &str = "id, tag, name, scopes, env, created, expires, operator, last_used, revoked, \
-                       replaced_by, grace_until, ended";
+                       replaced_by, grace_until, ended, tools";
 
 /// A token as it is kept.
 #[derive(Debug, Clone)]
@@ -29,6 +29,7 @@ pub(super) struct Row {
     pub(super) grace_until: Option<UnixTime>,
     /// Since when it is known to be over. A clock that is set back does not change that.
     pub(super) ended: Option<UnixTime>,
+    pub(super) tools: ToolLimit,
 }
 
 /// What is known of a token; never its secret.
@@ -54,6 +55,8 @@ pub struct TokenInfo {
     pub replaced_by: Option<TokenId>,
     /// True when its end was seen once, whatever the clock says now.
     pub over: bool,
+    /// Which tools it may use at all.
+    pub tools: ToolLimit,
 }
 
 /// Whether a token counts, as people are told.
@@ -93,6 +96,7 @@ impl TokenInfo {
             name: self.name.clone(),
             scopes: self.scopes.to_string(),
             expires: Some(self.expires.to_string()),
+            tools: self.tools.names().map(|names| names.join(",")),
         }
     }
 
@@ -134,14 +138,20 @@ impl Row {
     }
 
     fn over<T>(&self, text: &str, hash: impl FnOnce(&[&[u8]]) -> T) -> T {
-        let scopes = self.scopes.iter().fold(0_u8, |bits, s| bits | 1 << s as u8);
-        hash(&[
+        let scopes = [self.scopes.iter().fold(0_u8, |bits, s| bits | 1 << s as u8)];
+        let expires = self.expires.as_nanos().to_le_bytes();
+        let mut parts = vec![
             text.as_bytes(),
             self.id.as_str().as_bytes(),
             self.env.as_str().as_bytes(),
-            &[scopes],
-            &self.expires.as_nanos().to_le_bytes(),
-        ])
+            &scopes,
+            &expires,
+        ];
+        // A part of its own where there is a limit: tokens from before there were limits stay genuine, and
+        // whoever strikes a limit from the file has a token that is not.
+        let tools = self.tools.names().map(|names| names.join(","));
+        parts.extend(tools.as_deref().map(str::as_bytes));
+        hash(&parts)
     }
 
     /// Whether the token counts at this moment, and why not.
@@ -172,13 +182,30 @@ impl Row {
             revoked: self.revoked,
             replaced_by: self.replaced_by.clone(),
             over: self.ended.is_some(),
+            tools: self.tools.clone(),
         }
     }
 }
 
+/// A store from before tokens had limits gets the column for them; its tokens have none.
+pub(super) fn add_what_is_new(db: &mut Database) -> Result<(), AuthError> {
+    let add = |conn: &mut rusqlite::Connection| {
+        // At once, so that of two processes that find it missing one adds it.
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let sql = "SELECT count(*) FROM pragma_table_info('tokens') WHERE name = 'tools'";
+        let there: u32 = tx.query_row(sql, [], |row| row.get(0))?;
+        if there == 0 {
+            tx.execute("ALTER TABLE tokens ADD COLUMN tools TEXT", [])?;
+        }
+        tx.commit()
+    };
+    let added = add(&mut db.conn);
+    added.map_err(db.failed())
+}
+
 pub(super) fn insert(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO tokens (id, tag, name, scopes, env, created, expires, operator) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO tokens (id, tag, name, scopes, env, created, expires, operator, tools) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     tx.execute(
         sql,
         params![
@@ -190,6 +217,7 @@ pub(super) fn insert(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
             row.created.as_nanos(),
             row.expires.as_nanos(),
             row.operator,
+            row.tools.names().map(|names| names.join(",")),
         ],
     )?;
     Ok(())
@@ -231,6 +259,10 @@ fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         replaced_by: row.get::<_, Option<String>>(10)?.map(TokenId::new),
         grace_until: maybe(11)?,
         ended: maybe(12)?,
+        tools: match row.get_ref(13)?.as_str_or_null()? {
+            Some(names) => word(13, names.parse::<ToolLimit>())?,
+            None => ToolLimit::Unlimited,
+        },
     })
 }
 

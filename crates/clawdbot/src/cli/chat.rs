@@ -151,6 +151,12 @@ impl Screen {
                 self.fresh_line = text.ends_with('\n');
                 self.answer.push_str(&text);
             }
+            // A running command speaks as it goes; what it says is set apart from the answer.
+            Heard::Step(step) if field(&step, "step") == "output" => {
+                if self.steps {
+                    command_says(&field(&step, "text"), &mut self.fresh_line);
+                }
+            }
             Heard::Step(step) => {
                 if self.steps {
                     if !self.fresh_line {
@@ -194,6 +200,21 @@ async fn decide(client: &Client, waits: &Value) -> Result<(), Failure> {
     let what = if yes { "approve" } else { "deny" };
     let path = format!("/approvals/{}/{what}", field(waits, "approval"));
     client.post(&path, &json!({})).await.map(drop)
+}
+
+/// On standard error like every step, each line marked: a command must not be able to pose as the assistant.
+fn command_says(text: &str, fresh_line: &mut bool) {
+    let mut shown = String::new();
+    for part in text.split_inclusive('\n') {
+        if *fresh_line {
+            shown.push_str("  | ");
+        }
+        shown.push_str(&visible(part));
+        *fresh_line = part.ends_with('\n');
+    }
+    let mut out = anstream::stderr().lock();
+    // Somebody who closed standard error wants none of it.
+    let _ = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Model output is somebody else's text: a terminal must not obey it.
@@ -276,7 +297,19 @@ fn told(step: &Value) -> Option<String> {
             text("expires"),
             record()
         ),
-        "ran" => format!("sandboxed  {} ran under {}", text("tool"), list("layers")),
+        "ran" => {
+            let cut = step.get("truncated") == Some(&Value::Bool(true));
+            let cut = if cut {
+                "; cut at its cap and ended"
+            } else {
+                ""
+            };
+            format!(
+                "sandboxed  {} ran under {}{cut}",
+                text("tool"),
+                list("layers")
+            )
+        }
         _ => return None,
     };
     Some(visible(&line))

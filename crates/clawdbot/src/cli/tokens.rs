@@ -6,7 +6,8 @@ use crate::home::Home;
 use crate::{note, say};
 use clap::Subcommand;
 use clawdbot_auth::{AuthError, NewToken, SETUP_TTL, TokenInfo, TokenState, TokenStore};
-use clawdbot_domain::{Event, ScopeSet, Secret, TokenEnv, TokenId, UnixTime};
+use clawdbot_domain::{Event, ScopeSet, Secret, TokenEnv, TokenId, ToolLimit, UnixTime};
+use clawdbot_tools::Catalogue;
 use serde_json::json;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub enum TokensCommand {
         /// How long it lasts, such as 12h or 90d [default: 90d]
         #[arg(long, value_parser = duration)]
         ttl: Option<Duration>,
+        /// The only tools it may use, of those that policy allows, separated by commas
+        #[arg(long, value_name = "A,B", value_parser = tools)]
+        tools: Option<ToolLimit>,
     },
     /// Every token: age, last use, when it is due; never its secret
     List {
@@ -89,6 +93,7 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
             scopes,
             env,
             ttl,
+            tools,
         } => {
             let env = env.map_or(loaded.settings.gateway.environment, TokenEnv::from);
             let new = NewToken {
@@ -98,6 +103,7 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
                 ttl,
             };
             let draft = store.draft(&new, now).map_err(|e| failed(&e))?;
+            let draft = store.limited(draft, tools.unwrap_or_default());
             let event = draft.info().created_event();
             let (token, info) = record.act(&event, || store.keep(draft))?;
             show(&token, &info);
@@ -174,10 +180,11 @@ pub fn run(command: TokensCommand, home: &Home) -> CliResult {
 /// The token alone on standard output, so that it can be piped into a safe place.
 fn show(token: &Secret, info: &TokenInfo) {
     note!(
-        "token {} ({}), scopes {}, for {}, expires {}; shown once, keep it safe",
+        "token {} ({}), scopes {}, tools {}, for {}, expires {}; shown once, keep it safe",
         info.id,
         info.name,
         info.scopes,
+        info.tools,
         info.env,
         day(info.expires)
     );
@@ -193,6 +200,7 @@ fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
                 "age_days": now.since(t.created).as_secs() / 86_400, "unused": t.last_used.is_none(),
                 "revoked": t.revoked.map(|at| at.to_string()), "expires": t.expires.to_string(),
                 "last_used": t.last_used.map(|at| at.to_string()), "state": t.state(now).as_str(),
+                "tools": t.tools.names(),
             })
         });
         say!("{}", serde_json::Value::from(all.collect::<Vec<_>>()));
@@ -203,20 +211,21 @@ fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
         return;
     }
     say!(
-        "{:<13} {:<20} {:<4} {:<7} {:>5}  {:<10}  {:<10}  SCOPES",
+        "{:<13} {:<20} {:<4} {:<7} {:>5}  {:<10}  {:<10}  {:<22}  TOOLS",
         "ID",
         "NAME",
         "ENV",
         "STATE",
         "AGE",
         "LAST USE",
-        "EXPIRES"
+        "EXPIRES",
+        "SCOPES"
     );
     for t in tokens {
         let age = now.since(t.created).as_secs() / 86_400;
         let used = t.last_used.map_or_else(|| "never".to_owned(), day);
         say!(
-            "{:<13} {:<20} {:<4} {:<7} {:>4}d  {:<10}  {:<10}  {}",
+            "{:<13} {:<20} {:<4} {:<7} {:>4}d  {:<10}  {:<10}  {:<22}  {}",
             t.id.as_str(),
             t.name,
             t.env.as_str(),
@@ -224,7 +233,8 @@ fn list(tokens: &[TokenInfo], as_json: bool, now: UnixTime) {
             age,
             used,
             day(t.expires),
-            t.scopes
+            t.scopes.to_string(),
+            t.tools
         );
     }
 }
@@ -248,6 +258,17 @@ fn failed(error: &AuthError) -> Failure {
         | AuthError::TooMany(_)
         | AuthError::NoRandomness => Failure::new(Exit::Io, error),
     }
+}
+
+/// Tools that there are. A misspelt one would take away more than was meant.
+fn tools(text: &str) -> Result<ToolLimit, String> {
+    let known = Catalogue::default();
+    for name in text.split(',').map(str::trim) {
+        if known.spec(name).is_none() {
+            return Err(known.unknown(name).to_string());
+        }
+    }
+    text.parse::<ToolLimit>().map_err(|e| e.to_string())
 }
 
 /// How long an old token may count beside the new one: whoever needs more than a day needs two tokens.

@@ -4,10 +4,13 @@ use super::record::settings;
 use super::{CliResult, Exit, Failure, sessions};
 use crate::home::Home;
 use crate::{say, wire};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use clawdbot_auth::{AuthError, TokenStore};
 use clawdbot_config::Settings;
-use clawdbot_domain::{Principal, ScopeSet, SessionId, Taint, TokenId, ToolSpec, UnixTime, Who};
-use clawdbot_policy::{Explanation, Facts, Verdict};
+use clawdbot_domain::{
+    Principal, ScopeSet, SessionId, Taint, TokenId, ToolLimit, ToolSpec, UnixTime, Who,
+};
+use clawdbot_policy::{Explanation, Facts, ToolPolicy, Verdict};
 use clawdbot_tools::Catalogue;
 use serde_json::{Value, json};
 
@@ -15,6 +18,8 @@ use serde_json::{Value, json};
 pub enum ToolsCommand {
     /// List every tool with its effect and whether a call of it would be allowed now
     List {
+        #[command(flatten)]
+        whose: Whose,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -29,24 +34,50 @@ pub enum ToolsCommand {
         /// In this session, with what it has taken in
         #[arg(long, value_name = "ID")]
         session: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
         /// As JSON
         #[arg(long)]
         json: bool,
     },
 }
 
+/// Whose call is asked about.
+#[derive(Debug, Args)]
+pub struct Whose {
+    /// A call with this token, by its id; a token with every scope and no limit otherwise
+    #[arg(long, value_name = "ID")]
+    token: Option<String>,
+    /// A call by hand (POST /tools/invoke) instead of one that an agent's model proposes
+    #[arg(long)]
+    by_hand: bool,
+}
+
+/// The rules, and who is held to them.
+struct Asked {
+    policy: ToolPolicy,
+    principal: Principal,
+    taint: Taint,
+}
+
 pub fn run(command: ToolsCommand, home: &Home) -> CliResult {
     let loaded = settings(home)?;
     match command {
-        ToolsCommand::List { json } => Ok(list(&loaded.settings, json)),
+        ToolsCommand::List { whose, json } => {
+            Ok(list(&asked(home, &loaded.settings, whose)?, json))
+        }
         ToolsCommand::Check {
             name,
             args,
             session,
+            whose,
             json,
         } => {
-            let taint = session.map_or(Ok(Taint::Clean), |id| taint_of(home, &id))?;
-            check(&loaded.settings, &name, args.as_deref(), taint, json)
+            let mut asked = asked(home, &loaded.settings, whose)?;
+            if let Some(id) = session {
+                asked.taint = taint_of(home, &id)?;
+            }
+            check(&asked, &name, args.as_deref(), json)
         }
     }
 }
@@ -60,32 +91,62 @@ fn taint_of(home: &Home, id: &str) -> Result<Taint, Failure> {
         .map_err(|e| sessions::failed(&e))
 }
 
-/// As the rules stand for a token with every scope and a session that has taken in this much.
-fn explain(
-    settings: &Settings,
-    spec: &ToolSpec,
-    command: Option<&str>,
-    taint: Taint,
-) -> Explanation {
-    let principal = Principal {
-        token: TokenId::new("any"),
-        name: "any".into(),
-        scopes: ScopeSet::ALL,
-        env: settings.gateway.environment,
-    };
-    let facts = Facts {
-        principal: &principal,
-        who: &Who::default(),
-        taint,
-        approval: None,
-    };
-    wire::tool_policy(settings).explain(&spec.name, spec.effect, command, facts)
+fn asked(home: &Home, settings: &Settings, whose: Whose) -> Result<Asked, Failure> {
+    let policy = wire::tool_policy(settings);
+    Ok(Asked {
+        taint: Taint::Clean,
+        policy: if whose.by_hand {
+            policy
+        } else {
+            policy.for_agent(wire::AGENT, settings.agent_tools.clone())
+        },
+        principal: match whose.token {
+            Some(id) => of_token(home, &id)?,
+            None => Principal {
+                token: TokenId::new("any"),
+                name: "any".into(),
+                scopes: ScopeSet::ALL,
+                env: settings.gateway.environment,
+                tools: ToolLimit::Unlimited,
+            },
+        },
+    })
 }
 
-fn list(settings: &Settings, as_json: bool) -> Exit {
+fn of_token(home: &Home, id: &str) -> Result<Principal, Failure> {
+    let bad = |e: AuthError| Failure::new(Exit::BadData, e).hint("clawdbot tokens list");
+    let store = TokenStore::open(&home.state(), &home.secrets());
+    let store = store.map_err(|e| Failure::new(Exit::Io, e))?;
+    let info = store.find(&TokenId::new(id)).map_err(bad)?;
+    if !info.is_live(UnixTime::now()) {
+        return Err(bad(AuthError::NotLive(id.to_owned())));
+    }
+    Ok(Principal {
+        token: info.id,
+        name: info.name.into(),
+        scopes: info.scopes,
+        env: info.env,
+        tools: info.tools,
+    })
+}
+
+/// As the rules stand for a session that has taken in this much.
+fn explain(asked: &Asked, spec: &ToolSpec, command: Option<&str>) -> Explanation {
+    let facts = Facts {
+        principal: &asked.principal,
+        who: &Who::default(),
+        taint: asked.taint,
+        approval: None,
+    };
+    asked
+        .policy
+        .explain(&spec.name, spec.effect, command, facts)
+}
+
+fn list(asked: &Asked, as_json: bool) -> Exit {
     let tools = Catalogue::default().specs();
     let rows = tools.iter().map(|spec| {
-        let explanation = explain(settings, spec, None, Taint::Clean);
+        let explanation = explain(asked, spec, None);
         let why = match explanation.against().first() {
             Some(rule) => rule.why.clone(),
             None => "every rule allows it".to_owned(),
@@ -112,13 +173,7 @@ fn list(settings: &Settings, as_json: bool) -> Exit {
     Exit::Done
 }
 
-fn check(
-    settings: &Settings,
-    name: &str,
-    args: Option<&str>,
-    taint: Taint,
-    as_json: bool,
-) -> CliResult {
+fn check(asked: &Asked, name: &str, args: Option<&str>, as_json: bool) -> CliResult {
     let tools = Catalogue::default();
     let spec = tools
         .spec(name)
@@ -130,12 +185,12 @@ fn check(
     let command = call
         .as_ref()
         .and_then(|call| call.arguments.get("command")?.get(0)?.as_str());
-    let explanation = explain(settings, spec, command, taint);
+    let explanation = explain(asked, spec, command);
     if as_json {
         say!(
             "{}",
             json!({
-                "tool": spec.name, "effect": spec.effect, "session": taint, "verdict": explanation.verdict(),
+                "tool": spec.name, "effect": spec.effect, "session": asked.taint, "verdict": explanation.verdict(),
                 "rules": explanation.rules, "remedies": explanation.remedies()
             })
         );

@@ -37,7 +37,11 @@ pub(crate) fn others() -> Vec<(&'static str, Value)> {
             json!(["ls", "cat", "grep"]),
         ),
         ("gateway.sandbox.allowedHosts", json!(["*.example.org"])),
+        ("gateway.sandbox.sessionWorkspaces", json!(true)),
+        ("gateway.sandbox.workspaceQuota", json!(10)),
+        ("gateway.sandbox.workspaceHours", json!(24)),
         ("gateway.tools.search", json!("https://search.example.org")),
+        ("gateway.tools.searchProvider", json!("brave")),
         ("gateway.tools.policy", json!("whitelist")),
         (
             "gateway.tools.allowList",
@@ -52,6 +56,7 @@ pub(crate) fn others() -> Vec<(&'static str, Value)> {
         ("gateway.audit.maxLogFiles", json!(5)),
         ("gateway.audit.minAge", json!(48)),
         ("gateway.audit.register", json!("/var/lib/register")),
+        ("agents.main.tools", json!(["read_file"])),
         (
             "models.default",
             json!("openrouter/anthropic/claude-sonnet-4.5"),

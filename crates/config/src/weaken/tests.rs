@@ -46,6 +46,24 @@ fn one_way() -> Vec<(&'static str, Value, Value)> {
             json!(["*"]),
             json!(["*", "10.0.0.1"]),
         ),
+        ("agents.main.tools", json!(["read_file"]), json!(["*"])),
+        (
+            "agents.main.tools",
+            json!([]),
+            json!(["read_file", "list_directory"]),
+        ),
+        (
+            "gateway.tools.searchProvider",
+            json!("searxng"),
+            json!("tavily"),
+        ),
+        (
+            "gateway.sandbox.sessionWorkspaces",
+            json!(true),
+            json!(false),
+        ),
+        ("gateway.sandbox.workspaceQuota", json!(1), json!(2)),
+        ("gateway.sandbox.workspaceHours", json!(1), json!(2)),
         ("gateway.cors.enabled", json!(false), json!(true)),
         (
             "gateway.cors.allowedOrigins",

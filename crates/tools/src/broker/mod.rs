@@ -13,7 +13,7 @@ pub(crate) mod search;
 mod target;
 
 pub use dial::{Lookup, Resolve, System};
-pub use search::{Dialect, SearchSettings};
+pub use search::{Dialect, Keeper, SearchSettings};
 pub use target::HostRules;
 
 use clawdbot_audit::Recorder;

@@ -5,6 +5,7 @@ use clawdbot_domain::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// Whose results they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,15 +18,28 @@ pub enum Dialect {
     Tavily,
 }
 
+/// Where a key is kept: asked for each search, so that a new one is taken up at once. An error in words says
+/// why there is none that can be read.
+pub type Keeper = Arc<dyn Fn() -> Result<Option<Secret>, String> + Send + Sync>;
+
 /// The search provider that an operator chose.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SearchSettings {
     /// Which kind.
     pub dialect: Dialect,
     /// Where it is. Chosen by the operator, so it may be inside.
     pub base_url: String,
-    /// Its key.
-    pub key: Option<Secret>,
+    /// Its key. No child, argument or record ever sees it.
+    pub key: Keeper,
+}
+
+impl std::fmt::Debug for SearchSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SearchSettings")
+            .field("dialect", &self.dialect)
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One question to a provider.
@@ -37,11 +51,31 @@ pub(super) struct Question {
 }
 
 impl SearchSettings {
+    /// The key, for a provider that wants one.
+    fn key(&self) -> Result<Option<Secret>, String> {
+        let name = match self.dialect {
+            Dialect::SearXng => return Ok(None),
+            Dialect::Brave => "brave",
+            Dialect::Tavily => "tavily",
+        };
+        match (self.key)() {
+            Ok(Some(key)) => Ok(Some(key)),
+            Ok(None) => Err(format!(
+                "no key is stored for {name}: clawdbot models auth paste-token --provider {name}"
+            )),
+            // Whoever keeps it has told the log.
+            Err(_) => Err(format!(
+                "the key of {name} cannot be read; the log says why"
+            )),
+        }
+    }
+
     /// How to ask it.
     pub(super) fn ask(&self, query: &str, count: usize) -> Result<Question, String> {
         let base = self.base_url.trim_end_matches('/');
         let words = encoded(query);
-        let key = self.key.as_ref().map(Secret::expose).unwrap_or_default();
+        let key = self.key()?;
+        let key = key.as_ref().map(Secret::expose).unwrap_or_default();
         let (url, headers, body) = match self.dialect {
             Dialect::SearXng => (format!("{base}/search?format=json&q={words}"), vec![], None),
             Dialect::Brave => (
@@ -127,7 +161,7 @@ mod tests {
         SearchSettings {
             dialect,
             base_url: "https://search.example/".into(),
-            key: Some(Secret::new("k3y")),
+            key: Arc::new(|| Ok(Some(Secret::new("k3y")))),
         }
     }
 

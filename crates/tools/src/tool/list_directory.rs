@@ -1,6 +1,6 @@
 //! `list_directory`: names, kinds and sizes.
 
-use super::{MOST_ARGUMENTS, Tool, Work};
+use super::{MOST_ARGUMENTS, Tool, Work, number};
 use crate::workspace::{Workspace, words};
 use clawdbot_domain::Effect;
 use rustix::fs::{AtFlags, Dir, FileType};
@@ -15,7 +15,8 @@ const MOST_READ: usize = 100_000;
 pub(super) const TOOL: Tool = Tool {
     name: "list_directory",
     description: "List a folder in the workspace: kind, size in bytes and name of each entry, sorted by name. \
-                  The path is relative to the workspace; without one, the workspace itself.",
+                  The path is relative to the workspace; without one, the workspace itself. Many entries come in \
+                  pages: give `offset` (entries to skip) and `limit`.",
     effect: Effect::Read,
     schema,
     most_arguments: MOST_ARGUMENTS,
@@ -29,6 +30,14 @@ fn schema() -> Value {
             "path": {
                 "type": "string", "minLength": 1, "maxLength": 4096,
                 "description": "Path relative to the workspace"
+            },
+            "offset": {
+                "type": "integer", "minimum": 0, "maximum": MOST_READ,
+                "description": "Entries to skip"
+            },
+            "limit": {
+                "type": "integer", "minimum": 1, "maximum": MOST_SHOWN,
+                "description": "Entries to show"
             }
         },
         "required": [],
@@ -39,6 +48,8 @@ fn schema() -> Value {
 fn list(workspace: &Workspace<'_>, arguments: &Map<String, Value>) -> Result<String, String> {
     let path = arguments.get("path").and_then(Value::as_str).unwrap_or(".");
     let said = |error| format!("{path}: {}", words(error));
+    let skip = number(arguments, "offset").unwrap_or(0);
+    let most = number(arguments, "limit").unwrap_or(MOST_SHOWN);
     let folder = workspace.folder(path)?;
     let mut names = Vec::new();
     for entry in Dir::read_from(&folder).map_err(said)?.take(MOST_READ) {
@@ -49,7 +60,7 @@ fn list(workspace: &Workspace<'_>, arguments: &Map<String, Value>) -> Result<Str
     }
     names.sort();
     let mut told = String::new();
-    for name in names.iter().take(MOST_SHOWN) {
+    for name in names.iter().skip(skip).take(most) {
         let (kind, size) = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => (kind(found.st_mode), found.st_size.to_string()),
             // Gone since it was read.
@@ -61,15 +72,20 @@ fn list(workspace: &Workspace<'_>, arguments: &Map<String, Value>) -> Result<Str
             shown(&name.to_string_lossy())
         );
     }
-    if names.len() > MOST_SHOWN {
-        let _ = writeln!(
-            told,
-            "[{} more entries are not shown]",
-            names.len() - MOST_SHOWN
-        );
-    }
-    if told.is_empty() {
+    let next = skip.saturating_add(most);
+    if names.is_empty() {
         told.push_str("[empty]\n");
+    } else if skip >= names.len() {
+        return Err(format!(
+            "{path}: has {} entries, not more than {skip}",
+            names.len()
+        ));
+    } else if next < names.len() {
+        let left = names.len() - next;
+        let _ = writeln!(told, "[{left} more entries; go on with offset {next}]");
+    }
+    if names.len() >= MOST_READ - 2 {
+        let _ = writeln!(told, "[only {MOST_READ} entries were looked at]");
     }
     Ok(told)
 }

@@ -3,11 +3,13 @@
 
 use clawdbot_audit::{AuditSettings, Recorder};
 use clawdbot_domain::{
-    Principal, SandboxMode, ScopeSet, Taint, TokenEnv, TokenId, ToolPolicyMode, Who,
+    Principal, SandboxMode, ScopeSet, SessionId, Taint, TokenEnv, TokenId, ToolPolicyMode, Who,
 };
 use clawdbot_policy::{Decision, Facts, RuleOfTwo, SandboxRule, ToolPolicy};
 use clawdbot_sandbox::{Launcher, Sandbox, SandboxSettings};
-use clawdbot_tools::{Broker, HostRules, Resolve, SearchSettings, ToolOutcome, Toolbox};
+use clawdbot_tools::{
+    Broker, HostRules, Resolve, SearchSettings, SessionFolders, ToolOutcome, Toolbox, Workspaces,
+};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,9 +27,36 @@ pub(crate) struct House {
 )]
 impl House {
     pub(crate) fn new(mode: SandboxMode, commands: &[&str]) -> Self {
+        Self::with(mode, commands, |home| {
+            Workspaces::shared(home.join("workspace"))
+        })
+    }
+
+    /// One in which each session has a folder of its own.
+    pub(crate) fn of_sessions(mode: SandboxMode, commands: &[&str], most_bytes: u64) -> Self {
+        Self::with(mode, commands, |home| {
+            let sessions = SessionFolders {
+                folder: home.join("workspaces"),
+                most_bytes,
+                keep: std::time::Duration::from_secs(3600),
+            };
+            Workspaces::of_sessions(home.join("workspace"), sessions)
+        })
+    }
+
+    /// One whose workspace is this folder.
+    pub(crate) fn at(mode: SandboxMode, commands: &[&str], workspace: &std::path::Path) -> Self {
+        Self::with(mode, commands, |_| Workspaces::shared(workspace.to_owned()))
+    }
+
+    fn with(
+        mode: SandboxMode,
+        commands: &[&str],
+        workspaces: impl FnOnce(&std::path::Path) -> Workspaces,
+    ) -> Self {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().join("home");
-        let workspace = home.join("workspace");
+        let workspaces = workspaces(&home);
         for folder in ["workspace", "secrets", "logs"] {
             std::fs::create_dir_all(home.join(folder)).unwrap();
         }
@@ -46,7 +75,7 @@ impl House {
             allowed_commands: commands.iter().cloned().collect(),
         };
         Self {
-            toolbox: Toolbox::new(Arc::new(sandbox), workspace, commands),
+            toolbox: Toolbox::new(Arc::new(sandbox), workspaces, commands),
             recorder: Recorder::open(&home.join("logs"), AuditSettings::default()).unwrap(),
             // Policy allows all on purpose: what is refused here is refused by the layers below it.
             policy: ToolPolicy::new(ToolPolicyMode::Permissive, [], [], rule, RuleOfTwo::Off),
@@ -80,16 +109,31 @@ impl House {
     }
 
     pub(crate) async fn run(&self, tool: &str, arguments: Value) -> ToolOutcome {
+        self.run_in(None, tool, arguments).await
+    }
+
+    /// A call in a session.
+    pub(crate) async fn run_in(
+        &self,
+        session: Option<&str>,
+        tool: &str,
+        arguments: Value,
+    ) -> ToolOutcome {
+        let who = Who {
+            session: session.map(SessionId::new),
+            ..Who::default()
+        };
         let call = self.toolbox.validate("1", tool, &arguments.to_string());
         let principal = Principal {
             token: TokenId::new("t"),
             name: "t".into(),
             scopes: ScopeSet::ALL,
             env: TokenEnv::Dev,
+            tools: clawdbot_domain::ToolLimit::default(),
         };
         let facts = Facts {
             principal: &principal,
-            who: &Who::default(),
+            who: &who,
             taint: Taint::Clean,
             approval: None,
         };

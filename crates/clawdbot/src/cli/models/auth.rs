@@ -7,7 +7,7 @@ use super::RekeyArgs;
 use crate::home::Home;
 use crate::{note, reminders, say, unlock};
 use clawdbot_auth::{CredentialInfo, CredentialKind, NewKey, Vault, VaultError};
-use clawdbot_config::Loaded;
+use clawdbot_config::{Loaded, SearchKind};
 use clawdbot_domain::{Event, Origin, ProviderName, Secret, UnixTime};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
@@ -33,14 +33,14 @@ pub(super) fn paste(home: &Home, loaded: &Loaded, provider: ProviderName) -> Cli
         let why = "demo is built in and needs no credential";
         return Err(Failure::new(Exit::Usage, why));
     }
-    let base_url = loaded.settings.models.base_urls.get(&provider);
+    let base_url = base_url(loaded, provider);
     let base_url = base_url.ok_or_else(|| {
         Failure::new(Exit::BadConfig, format!("{provider} has no base URL yet")).hint(format!(
             "clawdbot config set models.providers.{provider}.baseUrl URL"
         ))
     })?;
     let (origin, _) =
-        Origin::of_base_url(base_url).map_err(|e| Failure::new(Exit::BadConfig, e))?;
+        Origin::of_base_url(&base_url).map_err(|e| Failure::new(Exit::BadConfig, e))?;
     let secret = read_secret(&format!("credential of {provider}"))?;
     let vault = vault(home)?;
     let fingerprint = vault.fingerprint(&secret).map_err(|e| locked(&e))?;
@@ -60,12 +60,31 @@ pub(super) fn paste(home: &Home, loaded: &Loaded, provider: ProviderName) -> Cli
         info.fingerprint,
         info.origin
     );
-    if loaded.settings.models.default.provider == ProviderName::Demo {
+    let searches = loaded.settings.gateway.tools.search.as_ref();
+    if provider.is_search() {
+        if searches.and_then(|search| search.kind.provider()) != Some(provider) {
+            note!("to use it: clawdbot config set gateway.tools.searchProvider {provider}");
+        }
+    } else if loaded.settings.models.default.provider == ProviderName::Demo {
         note!(
             "agents still use the demo; choose a model: clawdbot models set-default {provider}/MODEL"
         );
     }
     Ok(Exit::Done)
+}
+
+/// Where the credential will travel, and nowhere else.
+fn base_url(loaded: &Loaded, provider: ProviderName) -> Option<String> {
+    let kind = [SearchKind::Brave, SearchKind::Tavily]
+        .into_iter()
+        .find(|kind| kind.provider() == Some(provider));
+    let Some(kind) = kind else {
+        return loaded.settings.models.base_urls.get(&provider).cloned();
+    };
+    match &loaded.settings.gateway.tools.search {
+        Some(search) if search.kind == kind => Some(search.base_url().to_owned()),
+        Some(_) | None => kind.own_place().map(str::to_owned),
+    }
 }
 
 /// A secret, from a person without echo, else the first line of standard input. Never an argument:
