@@ -49,5 +49,8 @@ mod slow;
 mod tls;
 mod tokens;
 mod tokens_api;
+mod tools_limits;
+mod tools_search;
+mod tools_stream;
 mod turns;
 mod vault;
