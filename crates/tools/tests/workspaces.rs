@@ -94,7 +94,7 @@ async fn a_link_that_a_session_plants_leads_it_nowhere() {
 async fn a_session_that_fills_its_workspace_is_stopped_and_no_other_is() {
     let house = House::of_sessions(SandboxMode::Moderate, &["dd"], 256 << 10);
     let big = "x".repeat(100 << 10);
-    let mut wrote = 0;
+    let mut files = 0;
     let mut told = String::new();
     for file in 0..8 {
         let write = json!({"path": format!("f{file}"), "content": big});
@@ -103,7 +103,7 @@ async fn a_session_that_fills_its_workspace_is_stopped_and_no_other_is() {
             told = said;
             break;
         }
-        wrote += 1;
+        files += 1;
     }
     assert!(
         (2..=3).contains(&wrote),
