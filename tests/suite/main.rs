@@ -30,6 +30,7 @@ mod crowd;
 mod cut;
 mod durable;
 mod edge;
+mod egress;
 mod guard_eval;
 mod guard_out;
 mod guard_worst;

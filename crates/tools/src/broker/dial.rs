@@ -200,7 +200,11 @@ async fn read(answer: http::Response<Incoming>, most: usize) -> Result<Answered,
             .chars()
             .take(200)
             .collect(),
-        location: text(header::LOCATION).map(str::to_owned),
+        // What is no text is no URL either, and is refused as one; it is not taken for no redirect at all.
+        location: head
+            .headers
+            .get(header::LOCATION)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         body: bytes,
         cut,
     })
