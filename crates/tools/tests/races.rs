@@ -62,15 +62,21 @@ impl Drop for Swapper {
     }
 }
 
+/// How often each tool is tried. Some thousand calls in all; `CLAWDBOT_ROUNDS` for more, by hand.
+fn rounds() -> u64 {
+    let asked = std::env::var("CLAWDBOT_ROUNDS").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(250)
+}
+
 #[tokio::test]
 async fn a_folder_that_turns_into_a_link_leads_no_tool_outside() {
-    let house = House::new(SandboxMode::Strict, &[]);
+    let house = House::new(SandboxMode::Moderate, &["cat"]);
     std::fs::create_dir(house.path("a")).unwrap();
     std::fs::write(house.path("a/key"), "inside").unwrap();
     std::os::unix::fs::symlink("../secrets", house.path("b")).unwrap();
     let swapper = Swapper::new(house.path("."));
     let mut read = 0;
-    for round in 0..100 {
+    for round in 0..rounds() {
         for (tool, arguments) in [
             ("read_file", json!({"path": "a/key"})),
             ("write_file", json!({"path": "a/key", "content": "inside"})),
@@ -84,6 +90,11 @@ async fn a_folder_that_turns_into_a_link_leads_no_tool_outside() {
             ),
             ("search_files", json!({"text": "CANARY"})),
             ("list_directory", json!({"path": "a"})),
+            (
+                "run_command",
+                json!({"command": ["cat", "a/key"], "cwd": "a"}),
+            ),
+            ("run_command", json!({"command": ["cat", "a/key"]})),
         ] {
             let (said, failed) = house.said(tool, arguments).await;
             assert!(!said.contains("CANARY"), "round {round}: {tool}: {said}");
