@@ -106,8 +106,8 @@ async fn a_session_that_fills_its_workspace_is_stopped_and_no_other_is() {
         files += 1;
     }
     assert!(
-        (2..=3).contains(&wrote),
-        "{wrote} files of 100 KiB in 256 KiB"
+        (2..=3).contains(&files),
+        "{files} files of 100 KiB in 256 KiB"
     );
     assert!(
         told.contains("full") || told.contains("too large"),
