@@ -4,6 +4,7 @@ use crate::confinement::{Confinement, Profile};
 use rustix::process::{Resource, Rlimit, getuid, setrlimit};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// Sets them.
 pub(super) fn set(confinement: &Confinement) -> io::Result<()> {
@@ -48,18 +49,25 @@ fn set_one(resource: Resource, most: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Threads of this user, by the link count of `/proc/PID/task`. A process that is not dumpable (the
-/// gateway) shows as root's, so root's are counted too: the limit may be a little wide, never so narrow
-/// that no command starts.
+/// Threads of this user, by the link count of `/proc/PID/task`. A process that is not dumpable (the gateway)
+/// shows as root's there, so of root's the status is read, which names the real user: to count all of root's would
+/// make the limit as wide as the machine is busy.
 fn threads_of_this_user() -> u64 {
     let me = getuid().as_raw();
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return 0;
     };
-    entries
-        .flatten()
-        .filter_map(|entry| std::fs::metadata(entry.path().join("task")).ok())
-        .filter(|task| task.uid() == me || task.uid() == 0)
-        .map(|task| task.nlink().saturating_sub(2))
-        .sum()
+    let mine = entries.flatten().filter_map(|entry| {
+        let task = std::fs::metadata(entry.path().join("task")).ok()?;
+        let is_mine = task.uid() == me || (task.uid() == 0 && real_user(&entry.path()) == Some(me));
+        is_mine.then(|| task.nlink().saturating_sub(2))
+    });
+    mine.sum()
+}
+
+/// The real user of a process, whoever its files belong to.
+fn real_user(process: &Path) -> Option<u32> {
+    let status = std::fs::read_to_string(process.join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
