@@ -42,6 +42,7 @@ mod netns;
 mod packaging;
 mod policy_p1;
 mod routes;
+mod sandbox_layers;
 mod sandbox_probes;
 mod sdk;
 mod secrets;

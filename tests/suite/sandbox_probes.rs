@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 /// An ordinary user that exists on no machine. Who is not root tries as himself instead.
 const NOBODY: u32 = 31_337;
 /// How long a confined probe may take, seconds; what waits for ever is cut here.
-const SECONDS: &str = "3";
+pub(super) const SECONDS: &str = "3";
 /// Programs that a lenient operator might allow. More than anyone should: here the kernel must hold.
-const ALLOWED: &[&str] = &[
+pub(super) const ALLOWED: &[&str] = &[
     "sh",
     "bash",
     "python3",
@@ -71,21 +71,22 @@ const ALLOWED: &[&str] = &[
 ];
 
 #[derive(Debug)]
-struct Probe {
-    id: String,
-    lang: String,
+pub(super) struct Probe {
+    pub(super) id: String,
+    pub(super) group: String,
+    pub(super) lang: String,
     code: String,
     /// What must come of it with namespaces.
-    full: String,
+    pub(super) full: String,
     /// And without.
     bare: String,
     by: String,
     group: String,
     /// Whether it reaches when an ordinary user runs it unconfined, or why that cannot be tried.
-    alone: String,
+    pub(super) alone: String,
 }
 
-fn probes() -> Vec<Probe> {
+pub(super) fn probes() -> Vec<Probe> {
     let path = testkit::binary::checkout().join("tests/probes/probes.jsonl");
     let text = std::fs::read_to_string(path).unwrap();
     let lines = text.lines().map(|line| {
@@ -93,6 +94,7 @@ fn probes() -> Vec<Probe> {
         let field = |name: &str| row[name].as_str().unwrap().to_owned();
         Probe {
             id: field("id"),
+            group: field("group"),
             lang: field("lang"),
             code: field("code"),
             full: field("moderate"),
@@ -107,9 +109,9 @@ fn probes() -> Vec<Probe> {
 
 /// Who somebody is.
 #[derive(Debug, Clone, Copy)]
-struct Who {
-    uid: u32,
-    gid: u32,
+pub(super) struct Who {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
 }
 
 impl Who {
@@ -142,7 +144,7 @@ fn in_container() -> bool {
     std::env::var_os("CLAWDBOT_PROBES_IN").is_some_and(|place| place == "container")
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
@@ -179,7 +181,7 @@ const PLACES: [Place; 3] = [
 ];
 
 /// What is known to stay open, and why. Nothing else may be reached.
-const EXPOSED: &[(&str, &str, &str)] = &[
+pub(super) const EXPOSED: &[(&str, &str, &str)] = &[
     (
         "res-memory-multi",
         "any",
@@ -219,15 +221,15 @@ fn is_exposed(id: &str, place: &str) -> bool {
 }
 
 /// A folder of things to reach, their victim, a workspace and a gateway's home, for one user.
-struct House {
-    root: tempfile::TempDir,
+pub(super) struct House {
+    pub(super) root: tempfile::TempDir,
     who: Who,
     victim: Child,
     environment: BTreeMap<String, String>,
 }
 
 impl House {
-    fn new(who: Who) -> Self {
+    pub(super) fn new(who: Who) -> Self {
         let root = tempfile::tempdir().unwrap();
         let path = root.path();
         lay_out(path, who);
@@ -255,12 +257,12 @@ impl House {
         }
     }
 
-    fn workspace(&self) -> PathBuf {
+    pub(super) fn workspace(&self) -> PathBuf {
         self.root.path().join("home/workspace")
     }
 
     /// A probe that killed it must not make the next ones fail for the wrong reason.
-    fn keep_victim(&mut self) {
+    pub(super) fn keep_victim(&mut self) {
         if self.victim.try_wait().unwrap().is_some() {
             (self.victim, self.environment) = victim(self.root.path(), self.who);
         }
@@ -291,9 +293,7 @@ impl House {
     }
 
     fn run(&self, probe: &Probe, place: Place) -> Said {
-        lay_out(self.root.path(), self.who);
-        let argv = self.argv(probe);
-        let mut command = match place.tier {
+        self.run_by(probe, place.tier.is_none(), |argv| match place.tier {
             None => Command::new(&argv[0]),
             Some(tier) => {
                 let mut command = self.sandboxed(ALLOWED, tier);
@@ -303,16 +303,26 @@ impl House {
                 command.arg("--").arg(&argv[0]);
                 command
             }
-        };
+        })
+    }
+
+    /// Runs a probe by a command that takes the rest of its argv.
+    pub(super) fn run_by(
+        &self,
+        probe: &Probe,
+        unconfined: bool,
+        starter: impl FnOnce(&[String]) -> Command,
+    ) -> Said {
+        lay_out(self.root.path(), self.who);
+        let argv = self.argv(probe);
+        let mut command = starter(&argv);
         command
             .args(&argv[1..])
             .current_dir(self.workspace())
-            .env("API_KEY", "CANARY-7f3a91")
-            .envs(if place.tier.is_none() {
-                self.environment.clone()
-            } else {
-                BTreeMap::new()
-            });
+            .env("API_KEY", "CANARY-7f3a91");
+        if unconfined {
+            command.envs(&self.environment);
+        }
         let output = finish(self.who.starts(&mut command));
         Said::of(&output)
     }
@@ -328,6 +338,21 @@ impl House {
             command.args(["--allow", name]);
         }
         command
+    }
+
+    /// The argv in mode strict, with everything on the list: the exit code.
+    fn strict(&self, probe: &Probe) -> Option<i32> {
+        let argv = self.argv(probe);
+        let mut command = Command::new(self.root.path().join("clawdbot"));
+        command.arg("--home").arg(self.root.path().join("home"));
+        command.args(["sandbox", "run", "--mode", "strict", "--write"]);
+        for name in ALLOWED.iter().copied().chain([argv[0].as_str()]) {
+            command.args(["--allow", name]);
+        }
+        command.arg("--").args(&argv);
+        let output = finish(self.who.starts(&mut command));
+        assert_ne!(Said::of(&output), Said::Reached, "{} in strict", probe.id);
+        output.status.code()
     }
 
     /// The argv as a model would propose it, where only harmless readers are allowed: the exit code.
@@ -455,8 +480,8 @@ fn finish(command: &mut Command) -> Output {
     output
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
     Reached,
     Allowed,
     Blocked,
@@ -474,7 +499,7 @@ impl Said {
         }
     }
 
-    fn word(&self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Reached => "REACHED",
             Self::Allowed => "allowed",
@@ -501,7 +526,7 @@ fn judge(probe: &Probe, user: &mut House, mut root: Option<&mut House>) -> Row {
     } else {
         None
     };
-    let first = alone.as_ref().map_or("not tried", Said::word);
+    let first = alone.map_or("not tried", Said::word);
     let mut line = format!("{:<28} {first:<10}", probe.id);
     let mut reached = 0;
     for place in PLACES {
@@ -554,7 +579,17 @@ fn judge(probe: &Probe, user: &mut House, mut root: Option<&mut House>) -> Row {
         };
         let _ = write!(line, " {said:<10}");
     }
-    let _ = write!(line, " {}", probe.by);
+    // Strict starts nothing, whatever it is and whoever allowed it.
+    let strict = user.strict(probe);
+    if strict != Some(77) {
+        wrong.push(format!("{} strict: exit {strict:?}, not 77", probe.id));
+    }
+    let _ = write!(
+        line,
+        " {:<10} {}",
+        if strict == Some(77) { "refused" } else { "RAN" },
+        probe.by
+    );
     Row {
         line,
         wrong,
@@ -590,8 +625,8 @@ fn no_probe_reaches_what_it_must_not_beyond_the_listed_exposures() {
     });
     let rows = rows.into_inner().unwrap();
     println!(
-        "{:<28} {:<10} {:<10} {:<10} {:<10} BY",
-        "PROBE", "ALONE", PLACES[0].name, PLACES[1].name, PLACES[2].name
+        "{:<28} {:<10} {:<10} {:<10} {:<10} {:<10} BY",
+        "PROBE", "ALONE", PLACES[0].name, PLACES[1].name, PLACES[2].name, "strict"
     );
     for row in rows.values() {
         println!("{}", row.line);

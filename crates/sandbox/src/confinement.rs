@@ -51,6 +51,19 @@ pub(crate) enum Walls {
     DangerousNone,
 }
 
+/// A layer that is raised inside the child, and that an experiment may leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    not(feature = "holes"),
+    expect(unreachable_pub, reason = "only an experiment names one outside")
+)]
+pub enum Part {
+    /// Files, TCP, signals and abstract sockets.
+    Landlock,
+    /// System calls.
+    Seccomp,
+}
+
 /// Everything about one child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
@@ -62,6 +75,8 @@ pub struct Confinement {
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     pub(crate) workspace: PathBuf,
     pub(crate) limits: Limits,
+    #[cfg(feature = "holes")]
+    pub(crate) holes: Vec<Part>,
 }
 
 impl Confinement {
@@ -78,6 +93,26 @@ impl Confinement {
     /// Its limits.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Whether this child raises that layer: all of them, but where the operator switched the sandbox off.
+    #[cfg(not(feature = "holes"))]
+    pub(crate) fn raises(&self, _part: Part) -> bool {
+        self.walls == Walls::All
+    }
+
+    /// The same in a build for experiments.
+    #[cfg(feature = "holes")]
+    pub(crate) fn raises(&self, part: Part) -> bool {
+        self.walls == Walls::All && !self.holes.contains(&part)
+    }
+
+    /// The same without these layers.
+    #[cfg(feature = "holes")]
+    #[must_use]
+    pub fn without(mut self, parts: Vec<Part>) -> Self {
+        self.holes = parts;
+        self
     }
 
     /// The same with other limits.

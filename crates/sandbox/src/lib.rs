@@ -26,6 +26,8 @@ mod seccomp;
 mod wire;
 mod zygote;
 
+#[cfg(feature = "holes")]
+pub use confinement::Part;
 pub use confinement::{Confinement, Limits, Network, Profile};
 pub use launch::{CommandJob, Ended, Extras, Finished, Launcher, RunError, Watch};
 pub use nursery::{Tier, Zygote};

@@ -212,6 +212,8 @@ impl Sandbox {
             links,
             workspace,
             limits,
+            #[cfg(feature = "holes")]
+            holes: Vec::new(),
         })
     }
 

@@ -23,7 +23,7 @@ mod targets;
 mod warden;
 
 use crate::canary;
-use crate::confinement::{Confinement, Profile, Walls};
+use crate::confinement::{Confinement, Part, Profile, Walls};
 use crate::report::Report;
 use crate::seccomp::{self, Held};
 use crate::wire::{self, Header};
@@ -142,7 +142,7 @@ fn run_builtin(
     lifeline::prepare().step("tying its life to the parent's")?;
     raise(confinement, standing)?;
     let workspace = open_workspace(confinement)?;
-    if confinement.walls == Walls::All {
+    if confinement.raises(Part::Seccomp) {
         seccomp::load(&seccomp::program(Held::Builtin)).step("seccomp")?;
     }
     let bytes = wire::take(stdin, wire::MOST_JOB).step("reading the job")?;
@@ -173,7 +173,10 @@ fn run_command(
     let workspace = open_workspace(confinement)?;
     let job = wire::take(stdin, wire::MOST_JOB).step("reading the job")?;
     let job = serde_json::from_slice(&job).step("reading the job")?;
-    warden::run(confinement, &job, &workspace, &nothing)
+    // Whether `kill(-1)` from here reaches this call and nobody else.
+    let scoped = confinement.walls == Walls::All
+        && (standing.place.is_some() || confinement.raises(Part::Landlock));
+    warden::run(confinement, &job, &workspace, &nothing, scoped)
 }
 
 /// Steps 4 to 6.
@@ -184,8 +187,12 @@ fn raise(confinement: &Confinement, standing: &Standing<'_>) -> Result<(), Fell>
         // The first process of a namespace: `kill(-1)` reaches nobody outside of it.
         (Walls::All, Some(_)) => {
             process::is_first().step("the process namespace")?;
-            landlocked::enter(confinement)
+            if confinement.raises(Part::Landlock) {
+                landlocked::enter(confinement)?;
+            }
+            Ok(())
         }
+        (Walls::All, None) if !confinement.raises(Part::Landlock) => Ok(()),
         (Walls::All, None) => {
             process::is_parent(standing.parent).step("looking for the parent")?;
             process::can_signal(standing.parent)

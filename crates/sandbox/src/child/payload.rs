@@ -5,7 +5,7 @@
 )]
 
 use super::{Fell, Step, landlocked, lifeline, process};
-use crate::confinement::{Confinement, Network, Walls};
+use crate::confinement::{Confinement, Network, Part};
 use crate::launch::CommandJob;
 use crate::seccomp::{self, Held};
 use rustix::fd::OwnedFd;
@@ -25,7 +25,8 @@ pub(super) struct Start<'a> {
     environment: Vec<CString>,
     folder: OwnedFd,
     nothing: &'a OwnedFd,
-    walls: Walls,
+    nests: bool,
+    filters: bool,
     network: Network,
 }
 
@@ -51,7 +52,8 @@ impl<'a> Start<'a> {
             environment: environment(confinement)?,
             folder: open_folder(workspace, job.cwd.as_deref())?,
             nothing,
-            walls: confinement.walls,
+            nests: confinement.raises(Part::Landlock),
+            filters: confinement.raises(Part::Seccomp),
             network: confinement.network,
         })
     }
@@ -153,8 +155,10 @@ fn enter(start: &Start<'_>) -> Result<std::convert::Infallible, Fell> {
     process::close_on_start().step("closing descriptors")?;
     rustix::process::fchdir(&start.folder).step("entering the folder")?;
     lifeline::default_signals();
-    if start.walls == Walls::All {
+    if start.nests {
         landlocked::nest()?;
+    }
+    if start.filters {
         seccomp::load(&seccomp::program(Held::Command(start.network))).step("seccomp")?;
     }
     Err(execute(start)).step("starting the program")

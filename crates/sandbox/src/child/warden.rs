@@ -7,7 +7,7 @@
 
 use super::payload::{self, Start};
 use super::{Fell, Step, lifeline, process};
-use crate::confinement::{Confinement, Walls};
+use crate::confinement::{Confinement, Part};
 use crate::launch::CommandJob;
 use crate::report::Report;
 use crate::seccomp::{self, Held};
@@ -33,6 +33,7 @@ pub(super) fn run(
     job: &CommandJob,
     workspace: &OwnedFd,
     nothing: &OwnedFd,
+    scoped: bool,
 ) -> Result<(), Fell> {
     let until = Instant::now() + Duration::from_millis(confinement.limits.wall_ms);
     let start = match Start::prepare(confinement, job, workspace, nothing) {
@@ -45,17 +46,17 @@ pub(super) fn run(
     let command = match payload::start(&start) {
         Ok(command) => command,
         Err(why) => {
-            end_the_tree(confinement.walls).step("ending the call")?;
+            end_the_tree(scoped).step("ending the call")?;
             Report::NotStarted { why }.say();
             return Ok(());
         }
     };
     let ended = rustix::process::pidfd_open(command, PidfdFlags::empty()).step("watching")?;
-    if confinement.walls == Walls::All {
+    if confinement.raises(Part::Seccomp) {
         seccomp::load(&seccomp::program(Held::Warden)).step("seccomp, warden")?;
     }
     let report = watch(command, &ended, until).step("watching")?;
-    end_the_tree(confinement.walls).step("ending the call")?;
+    end_the_tree(scoped).step("ending the call")?;
     report.say();
     Ok(())
 }
@@ -106,11 +107,12 @@ fn told(status: WaitStatus) -> Option<Report> {
 }
 
 /// Kills and reaps until no child is left.
-fn end_the_tree(walls: Walls) -> io::Result<()> {
+fn end_the_tree(scoped: bool) -> io::Result<()> {
     loop {
-        match walls {
-            Walls::All => process::kill_everything_in_scope()?,
-            Walls::DangerousNone => kill_children(),
+        if scoped {
+            process::kill_everything_in_scope()?;
+        } else {
+            kill_children();
         }
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
