@@ -378,8 +378,8 @@ fn proposal(outside: &Path, inside: u16) -> impl Strategy<Value = Proposal> + us
         let arguments = json!({"path": path, "old": old, "new": new, "all": true});
         ("edit_file".to_owned(), arguments.to_string())
     });
-    // A piece of the secret: a hit would show all of it.
-    let texts = proptest::sample::select(vec!["heron", "root:", "named", "inside-marker", "a"]);
+    // Pieces of what is looked for afterwards: a hit would show all of it.
+    let texts = proptest::sample::select(vec!["heron", "root:", "named", "inside", "a"]);
     let look = (path(outside), texts).prop_map(|(path, text)| {
         (
             "search_files".to_owned(),
