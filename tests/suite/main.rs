@@ -56,3 +56,4 @@ mod tools_search;
 mod tools_stream;
 mod turns;
 mod vault;
+mod workspaces;

@@ -198,7 +198,11 @@ impl Started {
         );
         let incident = self.home.incident_file();
         crate::incident::look(&incident, &self.live);
-        crate::tidy::start(self.live.clone(), recorder.clone());
+        crate::tidy::start(
+            self.live.clone(),
+            Arc::clone(&self.keepers.sessions),
+            recorder.clone(),
+        );
         let watcher = Watcher {
             tls: self.tls.clone(),
             home: self.home,

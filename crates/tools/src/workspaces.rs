@@ -92,16 +92,12 @@ impl Workspaces {
         })
     }
 
-    /// Removes the folder of a session that is over. True when there was one.
-    pub fn remove(&self, session: &SessionId) -> io::Result<bool> {
-        match &self.sessions {
-            Some(settings) => remove(&settings.folder.join(name_of(session))),
-            None => Ok(false),
-        }
-    }
-
-    /// The names of what was not used for longer than it is kept.
-    pub fn old(&self, now: SystemTime) -> io::Result<Vec<String>> {
+    /// The names of what is there and was not used for longer than it is kept, or whose session `is_over`.
+    pub fn old(
+        &self,
+        now: SystemTime,
+        is_over: impl Fn(&SessionId) -> bool,
+    ) -> io::Result<Vec<String>> {
         let Some(settings) = &self.sessions else {
             return Ok(Vec::new());
         };
@@ -110,18 +106,20 @@ impl Workspaces {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        // A clock that went back makes nothing old.
-        let is_old = |used| {
-            now.duration_since(used)
-                .is_ok_and(|age| age > settings.keep)
-        };
-        let old = entries.flatten().filter(|entry| {
-            let found = entry.metadata().and_then(|found| found.modified());
-            found.is_ok_and(is_old)
-        });
-        Ok(old
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect())
+        let mut old = Vec::new();
+        for entry in entries.flatten() {
+            // A name that is no text was not made here.
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let used = entry.metadata().and_then(|found| found.modified());
+            // A clock that went back makes nothing old.
+            let age = used.map(|used| now.duration_since(used).unwrap_or_default());
+            if age.is_ok_and(|age| age > settings.keep) || is_over(&SessionId::new(name.as_str())) {
+                old.push(name);
+            }
+        }
+        Ok(old)
     }
 
     /// Removes one of them.
@@ -304,11 +302,13 @@ mod tests {
         let later = SystemTime::now() + Duration::from_secs(3601);
         let opened = std::fs::File::open(&young).unwrap();
         opened.set_modified(later).unwrap();
-        assert_eq!(all.old(later).unwrap(), ["old"]);
+        assert_eq!(all.old(later, |_| false).unwrap(), ["old"]);
         assert!(!all.remove_old("../outside").unwrap() && outside.exists());
         assert!(all.remove_old("old").unwrap());
         assert!(!old.exists() && young.exists() && outside.join("kept").exists());
-        assert!(all.remove(&SessionId::new("young")).unwrap() && !young.exists());
-        assert!(!all.remove(&SessionId::new("young")).unwrap());
+        let over = |id: &SessionId| id.as_str() == "young";
+        assert_eq!(all.old(SystemTime::now(), over).unwrap(), ["young"]);
+        assert!(all.remove_old("young").unwrap() && !young.exists());
+        assert!(!all.remove_old("young").unwrap());
     }
 }
