@@ -5,6 +5,23 @@ use rustix::process::{Resource, Rlimit, getuid, setrlimit};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many threads the user has, as the zygote last saw it; a child inherits the number. Where calls have a user
+/// namespace of their own it stays 0: there the kernel counts for the call alone.
+static THREADS: AtomicU64 = AtomicU64::new(0);
+/// How old that may be. A walk through `/proc` takes milliseconds on a busy machine, longer than all else of a call.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// In the zygote: looks again, if the last look is too old. Root is not held to a number of processes.
+pub(crate) fn look_at_threads(last: &mut Option<Instant>) {
+    if getuid().is_root() || last.is_some_and(|last| last.elapsed() < FRESH) {
+        return;
+    }
+    THREADS.store(threads_of_this_user(), Ordering::Relaxed);
+    *last = Some(Instant::now());
+}
 
 /// Sets them.
 pub(super) fn set(confinement: &Confinement) -> io::Result<()> {
@@ -13,7 +30,10 @@ pub(super) fn set(confinement: &Confinement) -> io::Result<()> {
     let processes = match confinement.profile {
         Profile::Builtin => None,
         Profile::Command if getuid().is_root() => None,
-        Profile::Command => Some(limits.processes.saturating_add(threads_of_this_user())),
+        Profile::Command => {
+            let there = THREADS.load(Ordering::Relaxed);
+            Some(limits.processes.saturating_add(there))
+        }
     };
     let all = [
         (Resource::Cpu, Some(limits.cpu_s)),

@@ -35,6 +35,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 pub(crate) use landlocked::no_file_at_all;
+pub(crate) use limits::look_at_threads;
 pub(crate) use privileges::{empty_bounding_set, give_up, leave_groups};
 pub(crate) use process::{inspect_nobody, start_nothing};
 pub(crate) use targets::{SharedMemory, forget_environment, host_name};

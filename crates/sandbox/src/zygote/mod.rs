@@ -114,7 +114,11 @@ fn in_namespaces(builtin: fn(Job) -> Answer) -> Tried {
 fn serve(builtin: fn(Job) -> Answer, mut namespaces: Option<Namespaces>) -> Result<(), Fell> {
     child::empty_bounding_set().step("emptying the capability bounding set")?;
     process::not_dumpable().step("hiding its memory")?;
+    let mut looked = None;
     while let Some(call) = Call::next().step("taking a request")? {
+        if namespaces.is_none() {
+            child::look_at_threads(&mut looked);
+        }
         // What is wrong with one call is that call's affair.
         if let Err(Fell { step, why }) = start(builtin, namespaces.as_mut(), &call) {
             let step = step.to_owned();
