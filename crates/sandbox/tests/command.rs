@@ -411,3 +411,30 @@ async fn what_is_wrong_with_a_program_or_a_workspace_is_said_and_nothing_runs() 
         );
     }
 }
+
+#[tokio::test]
+async fn what_comes_and_goes_beside_the_home_stops_no_call() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    for house in House::both(SandboxMode::Permissive) {
+        let beside = house.root.path().to_owned();
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let stops = std::sync::Arc::clone(&stop);
+        // Mode permissive grants what lies beside the home one by one.
+        let churn = std::thread::spawn(move || {
+            let mut made = 0_u32;
+            while !stops.load(Ordering::Relaxed) {
+                let folder = beside.join(format!("passing-{}", made % 16));
+                std::fs::create_dir(&folder).unwrap();
+                std::fs::remove_dir(&folder).unwrap();
+                made += 1;
+            }
+            made
+        });
+        for round in 0..60 {
+            let said = house.command("env").await;
+            assert!(said.contains("PATH"), "round {round}: {said}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(churn.join().unwrap() > 1_000, "they did come and go");
+    }
+}

@@ -110,7 +110,12 @@ fn trees(plan: &Plan) -> Result<Vec<Tree>, Fell> {
             continue;
         };
         let kind = FileType::from_raw_mode(found.st_mode);
-        let tree = mount::copy_of(&grant.path).map_err(said)?;
+        let tree = match mount::copy_of(&grant.path) {
+            Ok(tree) => tree,
+            // Gone even since the line above: where the home's siblings are granted one by one, they come and go.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(said(error)),
+        };
         mount::forbid(&tree, forbidden(grant.rights, kind, is_workspace)).map_err(said)?;
         trees.push((grant.path.clone(), kind.is_dir(), tree));
     }
