@@ -75,10 +75,17 @@ fn build(plan: &Plan) -> Result<(), Fell> {
     for (path, is_folder, tree) in &trees {
         let below = below(path);
         place(&root, below, *is_folder).step("making a place to mount at")?;
-        mount::attach(tree, &root, below).map_err(|error| Fell {
-            step: "mounting",
-            why: format!("{}: {error}", path.display()),
-        })?;
+        match mount::attach(tree, &root, below) {
+            Ok(()) => {}
+            // A copy of what is gone by now is not mounted; without a mount it stays out of reach.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_gone(path) => {}
+            Err(error) => {
+                return Err(Fell {
+                    step: "mounting",
+                    why: format!("{}: {error}", path.display()),
+                });
+            }
+        }
     }
     for (path, target) in &plan.links {
         link(&root, below(path), target).step("making a link")?;
@@ -86,6 +93,10 @@ fn build(plan: &Plan) -> Result<(), Fell> {
     // The root alone: what is mounted below it has rights of its own.
     mount::read_only(&root).step("making the root read-only")?;
     mount::make_root(&root).step("changing the root")
+}
+
+fn is_gone(path: &Path) -> bool {
+    rustix::fs::stat(path).err() == Some(Errno::NOENT)
 }
 
 type Tree = (PathBuf, bool, OwnedFd);
