@@ -81,7 +81,6 @@ pub(super) struct Probe {
     /// And without.
     bare: String,
     by: String,
-    group: String,
     /// Whether it reaches when an ordinary user runs it unconfined, or why that cannot be tried.
     pub(super) alone: String,
 }
@@ -100,7 +99,6 @@ pub(super) fn probes() -> Vec<Probe> {
             full: field("moderate"),
             bare: field("bare"),
             by: field("by"),
-            group: field("group"),
             alone: field("alone"),
         }
     });

@@ -114,6 +114,7 @@ fn samples() -> Vec<Event> {
             name: text(),
             scopes: text(),
             expires: None,
+            tools: None,
         },
         Event::TokenRevoked {
             token: token(),

@@ -91,6 +91,7 @@ mod tests {
             principal: &principal,
             who: &Who::default(),
             taint,
+            approval: None,
         };
         policy.explain(&name(tool), effect, None, facts).verdict()
     }
@@ -129,6 +130,7 @@ mod tests {
                             principal: &narrow,
                             who: &Who::default(),
                             taint: Taint::Clean,
+                            approval: None,
                         };
                         let agent = policy.for_agent("main", limit(agents));
                         let said = agent.explain(&name(tool), effect, None, facts);
@@ -161,6 +163,7 @@ mod tests {
             principal: &narrow,
             who: &Who::default(),
             taint: Taint::Clean,
+            approval: None,
         };
         let policy = policy(ToolPolicyMode::Permissive, &[], &[])
             .for_agent("main", "read_file".parse().unwrap());
