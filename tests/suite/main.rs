@@ -14,6 +14,7 @@ mod architecture;
 mod audit_clock;
 mod audit_disk;
 mod audit_faults;
+mod audit_flood;
 mod audit_forged;
 mod audit_keys;
 mod audit_kill;

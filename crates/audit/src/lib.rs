@@ -36,6 +36,7 @@ mod recorder;
 mod records;
 mod redact;
 mod register;
+mod repeats;
 mod seal;
 mod segment;
 mod settings;

@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) outcome: Outcome,
     pub(crate) event: Event,
     pub(crate) begin: Option<u64>,
+    /// So many of its kind it stands for.
+    pub(crate) repeats: Option<u64>,
     /// Set once it is durable.
     pub(crate) index: u64,
 }
@@ -56,7 +58,16 @@ impl Entry {
             outcome,
             event,
             begin,
+            repeats: None,
             index: 0,
+        }
+    }
+
+    /// One record for so many that happened.
+    pub(crate) fn standing_for(self, repeats: u64) -> Self {
+        Self {
+            repeats: Some(repeats),
+            ..self
         }
     }
 
@@ -202,6 +213,8 @@ struct Line<'a, E> {
     outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     begin: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<u64>,
     #[serde(flatten)]
     who: &'a Who,
 }
@@ -273,6 +286,7 @@ impl LineWriter {
             event,
             outcome: entry.outcome,
             begin: entry.begin,
+            repeats: entry.repeats,
             who: &entry.who,
         };
         let text = LogText::new(redactor, &mut self.string);

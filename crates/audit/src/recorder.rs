@@ -7,6 +7,7 @@ use crate::log::{Limits, Log};
 use crate::queue::{Begun, Queue, Then};
 use crate::recorded::{EndSink, OpenRecord, Recorded};
 use crate::redact::Redactor;
+use crate::repeats::Repeats;
 use crate::seal::Places;
 use crate::segment::{self, Segment};
 use crate::settings::AuditSettings;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// A record that is not durable by then is given up, and what it announces does not happen.
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     folder: PathBuf,
     settings: RwLock<AuditSettings>,
     redactor: RwLock<Arc<Redactor>>,
+    pub(crate) repeats: Repeats,
     /// Number of records.
     count: AtomicU64,
 }
@@ -85,6 +87,7 @@ impl Recorder {
             folder: folder.to_owned(),
             settings: RwLock::new(settings),
             redactor: RwLock::new(Arc::new(redactor)),
+            repeats: Repeats::default(),
             count: AtomicU64::new(0),
         });
         shared.set_newest(log.newest());
@@ -150,7 +153,8 @@ impl Recorder {
     }
 
     /// Writes a single record, and waits until it is durable: a denial, a finding, a security event.
-    /// `None` when the settings leave it out. Call it within a tokio runtime.
+    /// `None` when the settings leave it out, or when it is one refusal of a flood, which is counted and
+    /// written as one record with its number within ten seconds. Call it within a tokio runtime.
     ///
     /// # Errors
     /// [`NotRecorded`] when it is not durable within [`DEADLINE`].
@@ -160,7 +164,7 @@ impl Recorder {
         outcome: Outcome,
         event: Event,
     ) -> Result<Option<u64>, NotRecorded> {
-        if !self.settings().takes(outcome, &event) {
+        if self.inner.leaves_out(&who, outcome, &event) {
             return Ok(None);
         }
         let (reply, index) = oneshot::channel();
@@ -179,7 +183,7 @@ impl Recorder {
         outcome: Outcome,
         event: Event,
     ) -> Result<Option<u64>, NotRecorded> {
-        if !self.settings().takes(outcome, &event) {
+        if self.inner.leaves_out(&who, outcome, &event) {
             return Ok(None);
         }
         let (reply, index) = mpsc::sync_channel(1);
@@ -192,9 +196,14 @@ impl Recorder {
         }
     }
 
-    /// Queues a record that nobody waits for. It is kept while the log cannot be written.
-    pub fn note_later(&self, who: Who, outcome: Outcome, event: Event) {
+    /// Queues a record that nobody waits for. It is kept while the log cannot be written. False when it is
+    /// one refusal of a flood and was only counted: then it is not worth a line anywhere else either.
+    pub fn note_later(&self, who: Who, outcome: Outcome, event: Event) -> bool {
+        if self.inner.shared.counts(&who, outcome, &event) {
+            return false;
+        }
         self.inner.later(Entry::now(who, outcome, event, None));
+        true
     }
 
     /// The settings in force.
@@ -283,6 +292,11 @@ impl Recorder {
 }
 
 impl Shared {
+    /// True when it is one of many refusals and was counted instead.
+    fn counts(&self, who: &Who, outcome: Outcome, event: &Event) -> bool {
+        self.repeats.counts(who, outcome, event, Instant::now())
+    }
+
     pub(crate) fn settings(&self) -> AuditSettings {
         *self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -305,6 +319,10 @@ impl Shared {
 }
 
 impl Inner {
+    fn leaves_out(&self, who: &Who, outcome: Outcome, event: &Event) -> bool {
+        !self.shared.settings().takes(outcome, event) || self.shared.counts(who, outcome, event)
+    }
+
     fn later(&self, entry: Entry) {
         if self.shared.settings().takes(entry.outcome, &entry.event) {
             self.shared.queue.push_later(entry, Then::Later);

@@ -10,7 +10,7 @@ use crate::tell::tell;
 use clawdbot_domain::Event;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// So many records go into one write.
@@ -79,6 +79,7 @@ impl Writer {
                 self.publish(false);
             }
         }
+        self.count_repeats(true);
         if !self.backlog.is_empty() {
             self.work(Vec::new());
         }
@@ -94,9 +95,30 @@ impl Writer {
 
     /// How long to wait for work before there is something to do without it.
     fn patience(&self) -> Option<Duration> {
-        match self.outage {
+        let due = match self.outage {
             Some(_) => Some(RETRY),
             None => self.log.due_in(),
+        };
+        let repeats = self.shared.repeats.due_in(Instant::now());
+        due.into_iter().chain(repeats).min()
+    }
+
+    /// Puts what was counted in line with what waits to be written.
+    fn count_repeats(&mut self, all: bool) {
+        let settings = self.shared.settings();
+        for entry in self.shared.repeats.take(Instant::now(), all) {
+            tracing::warn!(
+                address = ?entry.who.address, repeats = entry.repeats,
+                "security: further refusals, counted in one audit record"
+            );
+            if !settings.takes(entry.outcome, &entry.event) {
+                continue;
+            }
+            if self.backlog.len() >= MAX_LATER {
+                self.shared.queue.lose();
+            } else {
+                self.backlog.push_back((entry, Then::Later));
+            }
         }
     }
 
@@ -112,6 +134,9 @@ impl Writer {
     }
 
     fn work(&mut self, jobs: Vec<Job>) {
+        // Whoever flushes wants to read what happened, and a gateway that stops flushes last.
+        let flush = jobs.iter().any(|job| matches!(job, Job::Flush(_)));
+        self.count_repeats(flush);
         let mut batch = self.batch(jobs);
         self.shared.health.set_busy();
         let (written, failure) = self.write(&mut batch.entries);

@@ -27,6 +27,7 @@ One JSON object a line. Each has:
 | `event` | Its name, below. |
 | `outcome` | `begin` (about to happen), `ok`, `denied`, `failed`, `abandoned` (nobody saw its end). |
 | `begin` | The index of the begin record this is the end of, if it is one. |
+| `repeats` | So many refusals of its kind this record stands for, beyond those written whole: at most five of a kind are in ten seconds. |
 | `actor`, `session`, `request`, `address` | Token, conversation, request and address, where they are known. |
 | `cut` | `true` when the event's own fields were too long for a line and were left out. |
 | `prev`, `hash` | `hash` of the record before, and this record's own. |
@@ -113,8 +114,8 @@ fn kind_word(kind: &str) -> &'static str {
         "Usage" => "object: `input_tokens`, `output_tokens`",
         "Level" => "level",
         // All others are written as text.
-        "String" | "ToolName" | "ProviderName" | "TokenId" | "SessionId" | "ApprovalId"
-        | "TurnId" | "Effect" | "Channel" | "SandboxMode" => "text",
+        "&'static str" | "String" | "ToolName" | "ProviderName" | "TokenId" | "SessionId"
+        | "ApprovalId" | "TurnId" | "Effect" | "Channel" | "SandboxMode" => "text",
         other => panic!("say in kind_word what {other} is in JSON"),
     }
 }

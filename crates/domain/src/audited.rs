@@ -102,8 +102,8 @@ pub enum Event {
         method: String,
         path: String,
         status: u16,
+        code: &'static str,
         reason: String,
-        repeats: u64,
     },
     /// An answer was broken off while it was on its way: its token stopped counting.
     #[serde(rename = "security.answer.cut")]

@@ -20,7 +20,6 @@ mod models;
 mod openai;
 mod openapi;
 mod record;
-mod refusals;
 mod relay;
 mod routes;
 mod running;

@@ -4,7 +4,6 @@ use crate::caps::{Caps, Place};
 use crate::edge::{Edge, network};
 use crate::listen::Listener;
 use crate::live::Live;
-use crate::refusals::Refusals;
 use crate::routes::{Routes, routes};
 use crate::running::Running;
 use crate::service;
@@ -45,7 +44,6 @@ pub(crate) struct Server {
     pub(crate) live: Live,
     pub(crate) edge: Edge,
     pub(crate) caps: Caps,
-    pub(crate) refusals: Refusals,
     pub(crate) running: Running,
     pub(crate) stopper: Stopper,
     pub(crate) router: Router,
@@ -87,7 +85,6 @@ pub async fn serve(serving: Serving, live: Live, stopper: Stopper) -> Drained {
         live,
         edge: Edge::default(),
         caps: Caps::new(connections),
-        refusals: Refusals::default(),
         running: Running::default(),
         stopper: stopper.clone(),
         router,
@@ -95,11 +92,9 @@ pub async fn serve(serving: Serving, live: Live, stopper: Stopper) -> Drained {
     });
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stopper.at_least(Stop::Drain));
-    let mut tick = tokio::time::interval(Duration::from_secs(10));
     loop {
         tokio::select! {
             () = &mut stop => break,
-            _ = tick.tick() => server.refusals.flush(&server.live.current()),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     // A proxy's connections are those of many clients.
@@ -133,7 +128,6 @@ pub async fn serve(serving: Serving, live: Live, stopper: Stopper) -> Drained {
         tracing::warn!(turns = ended.len(), "security: stopped at once");
         tokio::time::timeout(AT_ONCE, shutdown).await.is_ok()
     };
-    server.refusals.flush(&server.live.current());
     if drained { Drained::All } else { Drained::Cut }
 }
 

@@ -3,7 +3,6 @@
 use crate::answer::{ApiError, ForTheLog};
 use crate::caller::Context;
 use crate::edge;
-use crate::refusals::Refused;
 use crate::serve::Server;
 use axum::body::Body;
 use clawdbot_domain::{Event, Outcome, Protocol, RequestId, TurnId};
@@ -171,19 +170,19 @@ fn write_down(
         .filter(|_| matches!(status, 401 | 403 | 413 | 421 | 429));
     if let Some(ForTheLog { code, why }) = refusal {
         context.rooms.agent.kept().counts.refused(status, code);
-        let (who, reason) = (context.who(), why.clone());
-        let refused = Refused {
-            who,
+        let refused = Event::RequestRefused {
             method,
-            path,
+            path: path.clone(),
             status,
             code,
-            reason,
+            reason: why.clone(),
         };
-        context
-            .server
-            .refusals
-            .note(&context.rooms, refused, Instant::now());
+        let (who, recorder) = (context.who(), context.rooms.agent.recorder());
+        let address = who.address;
+        // The log counts a flood in one record; the operational log must not fill up with it either.
+        if recorder.note_later(who, Outcome::Denied, refused) {
+            tracing::warn!(?address, status, path, why, "security: request refused");
+        }
         return;
     }
     let error = error.map(|error| error.why);

@@ -1,0 +1,243 @@
+//! A flood of refusals as a few whole records and one with a count.
+//!
+//! Who can be refused as often as he likes could otherwise fill the log, and with it the disk, until
+//! what he did before is pruned. What was *done* is never counted together: each act has records of its
+//! own.
+
+use crate::line::Entry;
+use clawdbot_domain::{Event, Outcome, TokenId, Who};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So long repeats are counted before the count is written.
+const WINDOW: Duration = Duration::from_secs(10);
+/// So many of a kind are written whole in one window: what a person does by mistake stays readable.
+const WHOLE: u64 = 5;
+/// So many records of all kinds are written whole in one window, and so many kinds are told apart; past
+/// either, kinds that differ only in who and in what share one count. With a kilobyte a record, the
+/// widest flood writes less than a hundred kilobytes a second.
+const MOST: usize = 500;
+/// So much of a text that a stranger chose is kept of a record that stands for others.
+const SAMPLE: usize = 200;
+/// So many rules and findings are.
+const FEW: usize = 8;
+
+/// What two refusals have in common that are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Kind {
+    event: std::mem::Discriminant<Event>,
+    outcome: Outcome,
+    actor: Option<TokenId>,
+    address: Option<IpAddr>,
+    about: String,
+}
+
+/// The refusals of one kind in this window.
+#[derive(Debug, Default)]
+struct Count {
+    seen: u64,
+    /// How many of them were only counted, and the newest of those.
+    counted: u64,
+    sample: Option<(Who, Event)>,
+}
+
+/// The refusals of this window.
+#[derive(Debug, Default)]
+pub(crate) struct Repeats(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    since: Option<Instant>,
+    whole: usize,
+    kinds: HashMap<Kind, Count>,
+}
+
+impl Repeats {
+    /// True when this is one of many and was counted instead: then it is not to be written.
+    pub(crate) fn counts(&self, who: &Who, outcome: Outcome, event: &Event, now: Instant) -> bool {
+        let Some(about) = about(outcome, event) else {
+            return false;
+        };
+        let mut kind = Kind {
+            event: std::mem::discriminant(event),
+            outcome,
+            actor: who.actor.clone(),
+            address: who.address,
+            about,
+        };
+        let mut table = self.table();
+        table.since.get_or_insert(now);
+        if table.kinds.len() >= MOST && !table.kinds.contains_key(&kind) {
+            (kind.actor, kind.address, kind.about) = (None, None, String::new());
+        }
+        let may_be_whole = table.whole < MOST;
+        let count = table.kinds.entry(kind).or_default();
+        count.seen = count.seen.saturating_add(1);
+        if may_be_whole && count.seen <= WHOLE {
+            table.whole += 1;
+            return false;
+        }
+        count.counted = count.counted.saturating_add(1);
+        count.sample = Some((who.clone(), shortened(event)));
+        true
+    }
+
+    /// How long until what was counted is to be written; `None` while nothing was.
+    pub(crate) fn due_in(&self, now: Instant) -> Option<Duration> {
+        let since = self.table().since?;
+        Some(WINDOW.saturating_sub(now.saturating_duration_since(since)))
+    }
+
+    /// What was counted, once its window is over or when `all` of it is wanted.
+    pub(crate) fn take(&self, now: Instant, all: bool) -> Vec<Entry> {
+        if !all && self.due_in(now) != Some(Duration::ZERO) {
+            return Vec::new();
+        }
+        let kinds = std::mem::take(&mut *self.table()).kinds;
+        let counted = kinds.into_iter().filter_map(|(kind, count)| {
+            let (who, event) = count.sample?;
+            let who = Who {
+                actor: kind.actor,
+                address: kind.address,
+                session: who.session,
+                request: None,
+            };
+            let entry = Entry::now(who, kind.outcome, event, None);
+            Some(entry.standing_for(count.counted))
+        });
+        counted.collect()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What tells refusals of one event apart; `None` for what is never counted together.
+fn about(outcome: Outcome, event: &Event) -> Option<String> {
+    match (event, outcome) {
+        // The code and not the reason, which may quote the request.
+        (Event::RequestRefused { status, code, .. }, _) => Some(format!("{status} {code}")),
+        (Event::ToolDenied { tool, .. }, _) => Some(cut(tool)),
+        // A finding may let the text pass; that alone is no act.
+        (Event::GuardFinding { action, .. }, _) => Some(cut(action)),
+        (_, Outcome::Denied) => Some(String::new()),
+        (_, Outcome::Begin | Outcome::Ok | Outcome::Failed | Outcome::Abandoned) => None,
+    }
+}
+
+/// The event with the texts that a stranger chose cut to what a sample needs.
+fn shortened(event: &Event) -> Event {
+    let mut event = event.clone();
+    // Nothing in the others is a stranger's.
+    if let Event::RequestRefused { path, reason, .. } = &mut event {
+        (*path, *reason) = (cut(path), cut(reason));
+    } else if let Event::ToolDenied { tool, rules, .. } = &mut event {
+        *tool = cut(tool);
+        rules.truncate(FEW);
+    } else if let Event::GuardFinding { findings, .. } = &mut event {
+        findings.truncate(FEW);
+    } else if let Event::Egress { origin, .. } = &mut event {
+        *origin = cut(origin);
+    }
+    event
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(SAMPLE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST, Repeats, WHOLE, WINDOW};
+    use clawdbot_domain::{Event, Outcome, Who};
+    use std::net::{IpAddr, Ipv6Addr};
+    use std::time::Instant;
+
+    fn refused(path: &str) -> Event {
+        Event::RequestRefused {
+            method: "GET".into(),
+            path: path.into(),
+            status: 401,
+            code: "unauthenticated",
+            reason: path.into(),
+        }
+    }
+
+    fn from(number: u128) -> Who {
+        Who {
+            address: Some(IpAddr::V6(Ipv6Addr::from_bits(number))),
+            ..Who::default()
+        }
+    }
+
+    #[test]
+    fn the_first_are_whole_and_the_rest_are_one_record_with_their_number() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let whole = (0..1_000)
+            .filter(|n| !repeats.counts(&from(1), Outcome::Denied, &refused(&format!("/{n}")), now))
+            .count();
+        assert_eq!(whole as u64, WHOLE);
+        assert!(
+            repeats.take(now, false).is_empty(),
+            "the window is not over"
+        );
+        let written = repeats.take(now + WINDOW, false);
+        let [one] = written.as_slice() else {
+            panic!("{written:?}")
+        };
+        assert_eq!(one.repeats, Some(1_000 - WHOLE));
+        assert_eq!(one.who.address, from(1).address);
+        assert!(repeats.take(now + WINDOW, true).is_empty(), "told once");
+        assert!(!repeats.counts(&from(1), Outcome::Denied, &refused("/"), now));
+    }
+
+    #[test]
+    fn a_flood_of_kinds_hides_no_number_and_fills_no_memory() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let whole = (0..20_000)
+            .filter(|n| !repeats.counts(&from(n % 7_000), Outcome::Denied, &refused("/"), now))
+            .count();
+        assert!(whole <= MOST, "{whole}");
+        let written = repeats.take(now, true);
+        assert!(written.len() <= MOST + 1, "{}", written.len());
+        let counted: u64 = written.iter().filter_map(|entry| entry.repeats).sum();
+        assert_eq!(whole as u64 + counted, 20_000);
+    }
+
+    #[test]
+    fn a_flood_of_one_tool_does_not_swallow_the_refusal_of_another() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let denied = |tool: &str| Event::ToolDenied {
+            tool: tool.into(),
+            effect: None,
+            rules: Vec::new(),
+            arguments_sha256: String::new(),
+        };
+        for _ in 0..100 {
+            repeats.counts(&from(1), Outcome::Denied, &denied("read_file"), now);
+        }
+        assert!(repeats.counts(&from(1), Outcome::Denied, &denied("read_file"), now));
+        assert!(!repeats.counts(&from(1), Outcome::Denied, &denied("run_command"), now));
+        assert!(!repeats.counts(&from(2), Outcome::Denied, &denied("read_file"), now));
+    }
+
+    #[test]
+    fn what_is_done_is_never_counted_together() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        for outcome in [
+            Outcome::Begin,
+            Outcome::Ok,
+            Outcome::Failed,
+            Outcome::Abandoned,
+        ] {
+            let event = Event::GatewayStop {
+                reason: String::new(),
+            };
+            let counted = (0..100).any(|_| repeats.counts(&from(1), outcome, &event, now));
+            assert!(!counted, "{outcome:?}");
+        }
+    }
+}
