@@ -12,6 +12,7 @@ use crate::redact::Redactor;
 use crate::seal::{Places, Seal};
 use crate::segment::Segment;
 use crate::settings::AuditSettings;
+use crate::span::Span;
 use clawdbot_domain::Event;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
@@ -52,6 +53,23 @@ struct Open {
     file: File,
     /// Bytes of whole, durable records.
     len: u64,
+    /// When those were that this process wrote or read.
+    span: Span,
+    /// Bytes at its start that it did not read, because they are signed.
+    unread: u64,
+}
+
+impl Open {
+    /// A segment whose first bytes, so many, are known to be whole records.
+    fn from(segment: Segment, file: File, len: u64) -> Self {
+        Self {
+            segment,
+            file,
+            len,
+            span: Span::Empty,
+            unread: len,
+        }
+    }
 }
 
 /// The log of one folder, as this process knows it.

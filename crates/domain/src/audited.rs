@@ -303,9 +303,16 @@ pub enum Event {
         made: String,
         files: u64,
     },
-    /// The log itself: a segment was closed and the next one opened.
+    /// The log itself: a segment was closed and the next one opened. The times are those of the earliest and the latest record in the one closed.
     #[serde(rename = "audit.rotated")]
-    AuditRotated { closed: String, opened: String },
+    AuditRotated {
+        closed: String,
+        opened: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        earliest: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        latest: Option<String>,
+    },
     /// The log itself: a segment was dropped to keep the configured number.
     #[serde(rename = "audit.pruned")]
     AuditPruned {

@@ -24,7 +24,7 @@ impl Log {
         if let Some((len, tip)) = self.signed_end(&file, newest)? {
             self.tip = tip;
             let segment = newest.clone();
-            self.newest = Some(Open { segment, file, len });
+            self.newest = Some(Open::from(segment, file, len));
             self.read_on()?;
             return self.check_length();
         }
@@ -42,11 +42,7 @@ impl Log {
             };
             return Err(newest.corrupt(self.tip.next, fault));
         }
-        self.newest = Some(Open {
-            segment: newest.clone(),
-            file,
-            len: 0,
-        });
+        self.newest = Some(Open::from(newest.clone(), file, 0));
         self.read_on()?;
         self.check_length()
     }
@@ -126,11 +122,7 @@ impl Log {
                 return Ok(());
             }
             let file = disk::open_append(&next.path)?;
-            self.newest = Some(Open {
-                segment: next,
-                file,
-                len: 0,
-            });
+            self.newest = Some(Open::from(next, file, 0));
             self.sealed = false;
             self.read_on()?;
         }
@@ -159,11 +151,13 @@ impl Log {
             .map_err(AuditError::io("look at", path))?
             .len();
         let range = (open.len, len);
-        let (mut tip, mut leaves) = (self.tip, Vec::new());
+        let (mut tip, mut leaves, mut span) = (self.tip, Vec::new(), open.span);
         let Extent { good, torn } =
-            segment::follow(&open.file, &open.segment, range, &mut tip, |_, tip| {
+            segment::follow(&open.file, &open.segment, range, &mut tip, |line, tip| {
                 leaves.push(tip.leaf());
+                span.see(line);
             })?;
+        open.span = span;
         let floor = self.seal.as_ref().map_or(0, Seal::floor);
         if torn > 0 && tip.next < floor {
             // A checkpoint vouches for more than is there: no crash cuts that off.

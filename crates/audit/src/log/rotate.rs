@@ -6,23 +6,36 @@ use crate::error::AuditError;
 use crate::segment::Segment;
 use clawdbot_domain::Event;
 
+impl Open {
+    /// The earliest and the latest time in the segment, as far as it is known or quickly found out.
+    fn times(&self) -> (Option<String>, Option<String>) {
+        let mut span = self.span;
+        if self.unread > 0 {
+            span.see_file(&self.segment.path, self.unread);
+        }
+        span.texts()
+    }
+}
+
 impl Log {
     /// Opens the next segment. Segments that are too many now go once records in it say so.
     pub(super) fn rotate(&mut self, limits: Limits) -> Result<(), AuditError> {
         let next = Segment::at(&self.folder, self.tip.next);
-        let closed = self.newest.as_ref().map(|open| open.segment.clone());
+        let closed = self.newest.as_ref();
+        let closed = closed.map(|open| (open.segment.clone(), open.times()));
         let file = disk::create(&next.path)?;
         disk::sync_folder(&self.folder)?;
         // Empty segments (after a failed first write) are no older segment of themselves.
-        if let Some(closed) = closed.filter(|closed| *closed != next) {
-            let (closed, opened) = (closed.name(), next.name());
-            self.own.insert(0, Event::AuditRotated { closed, opened });
+        if let Some((closed, times)) = closed.filter(|(closed, _)| *closed != next) {
+            let rotated = Event::AuditRotated {
+                closed: closed.name(),
+                opened: next.name(),
+                earliest: times.0,
+                latest: times.1,
+            };
+            self.own.insert(0, rotated);
         }
-        self.newest = Some(Open {
-            segment: next,
-            file,
-            len: 0,
-        });
+        self.newest = Some(Open::from(next, file, 0));
         self.sealed = false;
         self.prune(limits)
     }

@@ -40,6 +40,7 @@ impl Log {
             return Err(error);
         }
         open.len += self.buffer.len() as u64;
+        open.span.see_all(&self.buffer);
         if let Some(seal) = &mut self.seal {
             for (index, leaf) in (self.tip.next..).zip(leaves) {
                 let pushed = seal.push(index, leaf);

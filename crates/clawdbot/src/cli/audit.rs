@@ -1,17 +1,23 @@
 //! `clawdbot audit`.
 
 mod export;
+mod one;
+mod out;
+mod paint;
 mod query;
 mod record;
 mod report;
 mod verifying;
+mod when;
 
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;
 use crate::say;
 use clap::Subcommand;
-use clawdbot_audit::{AuditError, Tail, consistency, fsck, human_line, prove, root_key};
+use clawdbot_audit::{AuditError, Tail, consistency, fsck, prove, root_key};
 use export::ExportArgs;
+use one::ShowArgs;
+use out::Out;
 use query::QueryArgs;
 use report::ReportArgs;
 use std::path::Path;
@@ -37,6 +43,8 @@ pub enum AuditCommand {
     },
     /// Find records
     Query(QueryArgs),
+    /// Show all of one record, and of the record that ends or begins it
+    Show(ShowArgs),
     /// What happened in a day or a week: counts, denials, new actors, tools, slow requests, gaps
     Report(ReportArgs),
     /// Write records in the form another system takes
@@ -54,6 +62,9 @@ pub enum AuditCommand {
         from: u64,
         /// Records of the later log
         to: u64,
+        /// The hashes as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Check the hashes that proofs are made of against the records
     Fsck {
@@ -78,6 +89,7 @@ pub fn run(command: AuditCommand, home: &Home) -> CliResult {
             json,
         } => tail(&home.logs(), lines, follow, json),
         AuditCommand::Query(args) => query::run(&args, home),
+        AuditCommand::Show(args) => one::run(&args, home),
         AuditCommand::Report(args) => report::run(&args, home),
         AuditCommand::Export(args) => export::run(&args, home),
         AuditCommand::Verify(args) => verifying::run(args, home),
@@ -86,9 +98,16 @@ pub fn run(command: AuditCommand, home: &Home) -> CliResult {
             say!("{}", proof.trim_end());
             Ok(Exit::Done)
         }
-        AuditCommand::Consistency { from, to } => {
-            for hash in consistency(&home.logs(), from, to).map_err(unreadable)? {
-                say!("{hash}");
+        AuditCommand::Consistency { from, to, json } => {
+            let hashes = consistency(&home.logs(), from, to).map_err(unreadable)?;
+            let lines = hashes.join("\n");
+            if json {
+                say!(
+                    "{}",
+                    serde_json::json!({"from": from, "to": to, "hashes": hashes})
+                );
+            } else if !hashes.is_empty() {
+                say!("{lines}");
             }
             Ok(Exit::Done)
         }
@@ -106,24 +125,27 @@ pub fn run(command: AuditCommand, home: &Home) -> CliResult {
 
 fn tail(logs: &Path, count: usize, follow: bool, json: bool) -> CliResult {
     let (mut tail, lines) = Tail::open(logs, count).map_err(unreadable)?;
-    show(&lines, json);
-    if !follow {
-        return Ok(Exit::Done);
+    let mut out = Out::new();
+    if !json && out.is_terminal() {
+        out.line(paint::heading());
     }
-    loop {
+    show(&lines, json, &mut out);
+    while follow && !out.is_closed() {
         std::thread::sleep(LOOK);
-        show(&tail.more().map_err(unreadable)?, json);
+        show(&tail.more().map_err(unreadable)?, json, &mut out);
     }
+    Ok(Exit::Done)
 }
 
-fn show(lines: &[String], json: bool) {
+fn show(lines: &[String], json: bool, out: &mut Out) {
     for line in lines {
         if json {
-            say!("{line}");
+            out.line(line);
         } else {
-            say!("{}", human_line(line));
+            out.line(paint::row(line));
         }
     }
+    out.flush();
 }
 
 fn upkeep(logs: &Path, repair: bool, json: bool) -> CliResult {

@@ -1,12 +1,13 @@
 //! `clawdbot audit export`: records for the systems that collect them.
 
+mod otlp;
+
+use super::out::Out;
 use super::record::{Filter, Record};
 use super::unreadable;
 use crate::cli::{CliResult, Exit};
 use crate::home::Home;
-use crate::say;
 use clap::{Args, ValueEnum};
-use clawdbot_audit::Records;
 use std::fmt::Write as _;
 
 #[derive(Debug, Args)]
@@ -24,20 +25,56 @@ enum Format {
     Jsonl,
     /// `ArcSight` Common Event Format, one event a line
     Cef,
+    /// OpenTelemetry, one `ExportLogsServiceRequest` in JSON a line
+    Otlp,
 }
 
 pub fn run(args: &ExportArgs, home: &Home) -> CliResult {
-    for line in Records::open(&home.logs()).map_err(unreadable)? {
-        let line = line.map_err(unreadable)?;
-        let Some(record) = Record::parse(&line).filter(|record| args.filter.wants(record)) else {
+    let mut records = args.filter.open(home)?;
+    let (mut out, mut batch) = (Out::new(), Batch::default());
+    while let Some(line) = records.read().map_err(unreadable)? {
+        if out.is_closed() {
+            return Ok(Exit::Done);
+        }
+        if !args.filter.wants(line) {
             continue;
-        };
+        }
+        let record = || Record::parse(line);
         match args.format {
-            Format::Jsonl => say!("{line}"),
-            Format::Cef => say!("{}", cef(&record)),
+            Format::Jsonl => out.line(line),
+            Format::Cef => record().iter().for_each(|record| out.line(cef(record))),
+            Format::Otlp => record()
+                .iter()
+                .for_each(|record| batch.push(record, line, &mut out)),
         }
     }
+    batch.send(&mut out);
+    out.flush();
     Ok(Exit::Done)
+}
+
+/// Records of one OTLP request.
+#[derive(Default)]
+struct Batch {
+    records: Vec<serde_json::Value>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, record: &Record, line: &str, out: &mut Out) {
+        self.records.push(otlp::log_record(record, line));
+        self.bytes += line.len();
+        if self.records.len() >= otlp::BATCH || self.bytes >= otlp::BATCH_BYTES {
+            self.send(out);
+        }
+    }
+
+    fn send(&mut self, out: &mut Out) {
+        if !self.records.is_empty() {
+            out.line(otlp::request(&self.records));
+        }
+        *self = Self::default();
+    }
 }
 
 /// A record as CEF, version 0: <https://www.microfocus.com/documentation/arcsight/>. The whole event is in

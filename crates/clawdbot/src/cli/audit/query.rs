@@ -1,17 +1,20 @@
 //! `clawdbot audit query`.
 
+use super::out::Out;
 use super::record::{Filter, Record};
-use super::{show, unreadable};
+use super::{paint, unreadable};
 use crate::cli::{CliResult, Exit};
 use crate::home::Home;
-use crate::say;
 use clap::Args;
-use clawdbot_audit::Records;
+use std::collections::VecDeque;
 
 #[derive(Debug, Args)]
 pub struct QueryArgs {
     #[command(flatten)]
     filter: Filter,
+    /// Only the newest so many of them
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=MOST))]
+    lines: Option<u32>,
     /// The records as they stand in the log, one JSON object a line
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -20,27 +23,55 @@ pub struct QueryArgs {
     csv: bool,
 }
 
+/// So many records are held to show the newest of them.
+const MOST: i64 = 100_000;
+
 /// Columns of the table that are fields of the record.
 const COLUMNS: [&str; 10] = [
     "index", "time", "level", "event", "outcome", "actor", "session", "request", "address", "begin",
 ];
 
 pub fn run(args: &QueryArgs, home: &Home) -> CliResult {
+    let mut records = args.filter.open(home)?;
+    let mut out = Out::new();
     if args.csv {
-        say!("{},details", COLUMNS.join(","));
+        out.line(format_args!("{},details", COLUMNS.join(",")));
+    } else if !args.json && out.is_terminal() {
+        out.line(paint::heading());
     }
-    for line in Records::open(&home.logs()).map_err(unreadable)? {
-        let line = line.map_err(unreadable)?;
-        let Some(record) = Record::parse(&line).filter(|record| args.filter.wants(record)) else {
+    let newest = args.lines.and_then(|lines| usize::try_from(lines).ok());
+    let mut held = VecDeque::new();
+    while let Some(line) = records.read().map_err(unreadable)? {
+        if out.is_closed() {
+            return Ok(Exit::Done);
+        }
+        if !args.filter.wants(line) {
             continue;
-        };
-        if args.csv {
-            say!("{}", row(&record));
+        }
+        if let Some(most) = newest {
+            if held.len() >= most {
+                held.pop_front();
+            }
+            held.push_back(line.to_owned());
         } else {
-            show(&[line], args.json);
+            show(args, line, &mut out);
         }
     }
+    for line in held {
+        show(args, &line, &mut out);
+    }
+    out.flush();
     Ok(Exit::Done)
+}
+
+fn show(args: &QueryArgs, line: &str, out: &mut Out) {
+    if args.json {
+        out.line(line);
+    } else if !args.csv {
+        out.line(paint::row(line));
+    } else if let Some(record) = Record::parse(line) {
+        out.line(row(&record));
+    }
 }
 
 fn row(record: &Record) -> String {

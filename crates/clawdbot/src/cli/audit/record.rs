@@ -1,7 +1,14 @@
 //! A record of the log, and which records a person wants.
 
+use super::{unreadable, when};
+use crate::cli::{Exit, Failure};
+use crate::home::Home;
 use clap::Args;
+use clawdbot_audit::{Between, Records};
+use clawdbot_domain::UnixTime;
+use serde::Deserialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// A record, as it stands in the log.
 pub(super) struct Record(pub(super) Value);
@@ -29,22 +36,65 @@ impl Record {
         self.0.get(field).and_then(Value::as_u64)
     }
 
+    /// The event's own fields.
+    pub(super) fn own(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let all = self.0.as_object().into_iter().flatten();
+        all.filter(|(key, _)| !FRAME.contains(&key.as_str()))
+    }
+
     /// The event's own fields, as one JSON object.
     pub(super) fn details(&self) -> String {
-        let all = self.0.as_object().into_iter().flatten();
-        let own = all.filter(|(key, _)| !FRAME.contains(&key.as_str()));
-        let own: serde_json::Map<_, _> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
+        let own: serde_json::Map<_, _> = self.own().map(|(k, v)| (k.clone(), v.clone())).collect();
         Value::Object(own).to_string()
+    }
+}
+
+/// Text that is not copied unless it has to be.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// As much of a record as is needed to know whether it is wanted, an order of magnitude cheaper than all.
+#[derive(Debug, Deserialize)]
+pub(super) struct Frame<'a> {
+    #[serde(default)]
+    pub(super) index: u64,
+    #[serde(default)]
+    pub(super) begin: Option<u64>,
+    #[serde(borrow)]
+    event: Text<'a>,
+    #[serde(borrow, default)]
+    time: Text<'a>,
+    #[serde(borrow, default)]
+    actor: Text<'a>,
+    #[serde(borrow, default)]
+    session: Text<'a>,
+    #[serde(borrow, default)]
+    outcome: Text<'a>,
+}
+
+impl<'a> Frame<'a> {
+    /// `None` when the line is no record.
+    pub(super) fn parse(line: &'a str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+
+    pub(super) fn time(&self) -> &str {
+        &self.time.0
+    }
+
+    pub(super) fn actor(&self) -> &str {
+        &self.actor.0
     }
 }
 
 /// Which records.
 #[derive(Debug, Args)]
 pub struct Filter {
-    /// Only records from this time on, such as 2026-11-25 or 2026-11-25T22:00:00Z (UTC)
+    /// Only from then on: 2h, "3 days ago", today, yesterday, "last night", 22:00, 2026-11-25 (UTC)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only records before this time
+    /// Only before then
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Only events that begin so, such as `tool` or `security.`
@@ -62,22 +112,29 @@ pub struct Filter {
 }
 
 impl Filter {
-    pub(super) fn wants(&self, record: &Record) -> bool {
-        let is = |wanted: &Option<String>, field: &str| {
-            wanted
-                .as_deref()
-                .is_none_or(|wanted| wanted == record.text(field))
+    /// The records to look at, those of other times left out.
+    pub(super) fn open(&self, home: &Home) -> Result<Records, Failure> {
+        let now = UnixTime::now();
+        let parse = |said: &Option<String>| {
+            let time = said.as_deref().map(|said| when::parse(said, now));
+            time.transpose()
+                .map_err(|why| Failure::new(Exit::Usage, why))
         };
-        // Times are all UTC in one form, so their order is that of their text.
-        let time = record.text("time");
-        self.since.as_deref().is_none_or(|since| time >= since)
-            && self.until.as_deref().is_none_or(|until| time < until)
-            && self
-                .event
-                .as_deref()
-                .is_none_or(|event| record.text("event").starts_with(event))
-            && is(&self.actor, "actor")
-            && is(&self.session, "session")
-            && is(&self.outcome, "outcome")
+        let (since, until) = (parse(&self.since)?, parse(&self.until)?);
+        Records::between(&home.logs(), Between { since, until }).map_err(unreadable)
+    }
+
+    /// Whether a line of them is wanted; what is no record is not.
+    pub(super) fn wants(&self, line: &str) -> bool {
+        let is = |wanted: &Option<String>, text: &Text<'_>| {
+            wanted.as_deref().is_none_or(|wanted| wanted == text.0)
+        };
+        let event = self.event.as_deref().unwrap_or("");
+        Frame::parse(line).is_some_and(|frame| {
+            frame.event.0.starts_with(event)
+                && is(&self.actor, &frame.actor)
+                && is(&self.session, &frame.session)
+                && is(&self.outcome, &frame.outcome)
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! `clawdbot audit verify`.
 
 use super::super::record;
+use super::paint::{GREEN, RED, YELLOW};
 use super::unreadable;
 use crate::cli::{CliResult, Exit, Failure};
 use crate::home::Home;
@@ -48,6 +49,9 @@ pub fn run(args: VerifyArgs, home: &Home) -> CliResult {
             show_progress(done, all);
         }
     });
+    if bar {
+        clear_progress();
+    }
     let found = found.map_err(unreadable)?;
     if args.json {
         let text = serde_json::to_string(&found).map_err(|e| Failure::new(Exit::Bug, e))?;
@@ -87,24 +91,31 @@ fn show_progress(done: u64, all: u64) {
     // It only passes the time; the verification goes on without it.
     let _ = write!(
         to,
-        "\r[{bar}{rest}] {percent:>3} %{}",
-        if percent == 100 { "\n" } else { "" }
+        "\r[{bar}{rest}] {percent:>3} % of {} MB",
+        all / 1_000_000
     );
     let _ = to.flush();
+}
+
+/// The result stands where the bar was.
+fn clear_progress() {
+    let _ = write!(std::io::stderr(), "\r\u{1b}[K");
 }
 
 fn explain(found: &Verified) {
     let (records, segments) = (found.records, found.segments);
     match &found.verdict {
-        Verdict::Intact => say!("intact: {records} records, {segments} segment(s)"),
+        Verdict::Intact => say!("{GREEN}intact{GREEN:#}: {records} records, {segments} segment(s)"),
         Verdict::Torn { segment, bytes } => {
             say!(
-                "torn: {records} records are intact; {bytes} bytes at the end of {segment} are not"
+                "{YELLOW}torn{YELLOW:#}: {records} records are intact; {bytes} bytes at the end of {segment} are not"
             );
             note!("a crash cut the last write short; the next start sets it aside");
         }
         Verdict::RolledBack { index, known, by } => {
-            say!("ROLLED BACK: the log ends before record {index}; the {by} knows of {known}");
+            say!(
+                "{RED}ROLLED BACK{RED:#}: the log ends before record {index}; the {by} knows of {known}"
+            );
             note!("somebody cut the log off or put an older copy in its place");
         }
         Verdict::Tampered {
@@ -112,7 +123,7 @@ fn explain(found: &Verified) {
             segment,
             why,
         } => {
-            say!("TAMPERED at record {index} in {segment}: {why}");
+            say!("{RED}TAMPERED{RED:#} at record {index} in {segment}: {why}");
             note!(
                 "{records} records before it are intact; keep the folder as it is, it is evidence"
             );
