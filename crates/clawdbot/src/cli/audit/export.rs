@@ -31,7 +31,7 @@ enum Format {
 
 pub fn run(args: &ExportArgs, home: &Home) -> CliResult {
     let mut records = args.filter.open(home)?;
-    let (mut out, mut batch) = (Out::new(), Batch::default());
+    let (mut out, mut batch) = (Out::plain(), Batch::default());
     while let Some(line) = records.read().map_err(unreadable)? {
         if out.is_closed() {
             return Ok(Exit::Done);
@@ -142,7 +142,9 @@ fn in_extension(text: &str) -> String {
 }
 
 fn in_one_line(text: &str) -> String {
-    text.replace('\r', r"\r").replace('\n', r"\n")
+    let text = text.replace('\r', r"\r").replace('\n', r"\n");
+    // Somebody may look at it on a terminal.
+    clawdbot_audit::visible(&text)
 }
 
 #[cfg(test)]

@@ -1,20 +1,30 @@
 //! Standard output for what may be millions of lines.
 
-use anstream::{AutoStream, stream::IsTerminal as _};
-use std::io::{BufWriter, StdoutLock, Write as _};
+use std::io::IsTerminal as _;
+use std::io::{BufWriter, Write};
 
-/// Standard output in pieces, colours taken out when it is no terminal.
+/// Standard output in pieces.
 pub(super) struct Out {
-    to: BufWriter<AutoStream<StdoutLock<'static>>>,
+    to: BufWriter<Box<dyn Write>>,
     /// The reader went away (`| head`): nobody wants the rest.
     closed: bool,
     terminal: bool,
 }
 
 impl Out {
+    /// For people: colours are taken out when it is no terminal.
     pub(super) fn new() -> Self {
+        Self::to(Box::new(anstream::stdout().lock()))
+    }
+
+    /// For programs: there is nothing to take out, and looking for it takes longer than the rest.
+    pub(super) fn plain() -> Self {
+        Self::to(Box::new(std::io::stdout().lock()))
+    }
+
+    fn to(stream: Box<dyn Write>) -> Self {
         Self {
-            to: BufWriter::with_capacity(1 << 16, anstream::stdout().lock()),
+            to: BufWriter::with_capacity(1 << 16, stream),
             closed: false,
             terminal: std::io::stdout().is_terminal(),
         }

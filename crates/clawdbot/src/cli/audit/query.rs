@@ -33,7 +33,11 @@ const COLUMNS: [&str; 10] = [
 
 pub fn run(args: &QueryArgs, home: &Home) -> CliResult {
     let mut records = args.filter.open(home)?;
-    let mut out = Out::new();
+    let mut out = if args.json || args.csv {
+        Out::plain()
+    } else {
+        Out::new()
+    };
     if args.csv {
         out.line(format_args!("{},details", COLUMNS.join(",")));
     } else if !args.json && out.is_terminal() {
