@@ -129,7 +129,7 @@ fn a_report_tells_the_day_and_an_export_has_every_record() {
         "{cef}"
     );
     let csv = done(&["query", "--csv"]);
-    assert_eq!(csv.lines().count(), records + 1);
+    assert_eq!(csv.lines().count(), kept.lines().count() + 1);
     // A record that was taken out is a gap of the report, too.
     let lines: Vec<&str> = kept.split_inclusive('\n').collect();
     std::fs::write(&segment, [&lines[..1], &lines[2..]].concat().concat()).unwrap();

@@ -48,6 +48,7 @@ mod sandbox_layers;
 mod sandbox_probes;
 mod sdk;
 mod secrets;
+mod security_cli;
 mod sessions;
 mod slow;
 mod tls;

@@ -114,6 +114,7 @@ impl Proven {
             sessions: Arc::new(sessions),
             sandbox: Arc::new(self.sandbox),
             kept,
+            started: Arc::new(settings.clone()),
         };
         let rooms =
             wire::rooms(home, settings, &keepers).map_err(|e| Failure::new(Exit::BadConfig, e))?;

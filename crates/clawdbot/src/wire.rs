@@ -4,7 +4,7 @@ use crate::home::Home;
 use clawdbot_agent::{Agent, Budget, Kept, Links};
 use clawdbot_audit::{AuditError, AuditSettings, Places, Recorder};
 use clawdbot_auth::{Authenticator, TokenStore, Vault};
-use clawdbot_config::{Bind, Cors, RateLimit, SearchKind, Settings};
+use clawdbot_config::{Bind, Cors, RateLimit, SearchKind, Settings, Values};
 use clawdbot_domain::{Origin, ProviderName, Secret, Taint, UnixTime};
 use clawdbot_gateway::{EdgeRules, Limit, Ready, Rooms, Tls};
 use clawdbot_guard::{Guard, GuardSettings};
@@ -37,6 +37,8 @@ pub struct Keepers {
     pub sandbox: Arc<Sandbox>,
     /// What turns know across turns.
     pub kept: Arc<Kept>,
+    /// The settings it was started with: some hold until the next start.
+    pub started: Arc<Settings>,
 }
 
 /// The rooms under these settings.
@@ -67,6 +69,7 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         edge: edge_rules(settings),
         ready: ready(keepers.clone()),
         posture: posture(settings, &keepers.sandbox),
+        config: crate::cli::told(&Values::from(settings), &Values::from(&*keepers.started)),
     })
 }
 

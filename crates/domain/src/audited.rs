@@ -303,6 +303,12 @@ pub enum Event {
         made: String,
         files: u64,
     },
+    /// An item of the regular maintenance was done.
+    #[serde(rename = "security.maintenance.done")]
+    MaintenanceDone { item: String },
+    /// What is in force was accepted as what it should be.
+    #[serde(rename = "security.baseline.accepted")]
+    BaselineAccepted { fingerprint: String, keys: u64 },
     /// The log itself: a segment was closed and the next one opened. The times are those of the earliest and the latest record in the one closed.
     #[serde(rename = "audit.rotated")]
     AuditRotated {
@@ -385,6 +391,8 @@ impl Event {
             | Self::IncidentEnded { .. }
             | Self::BackupCreated { .. }
             | Self::BackupRestored { .. }
+            | Self::MaintenanceDone { .. }
+            | Self::BaselineAccepted { .. }
             | Self::AuditRotated { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
@@ -415,6 +423,7 @@ impl Event {
             | Self::IncidentStarted { .. }
             | Self::IncidentPreserved { .. }
             | Self::IncidentEnded { .. }
+            | Self::BaselineAccepted { .. }
             | Self::AuditPruned { .. }
             | Self::AuditRecovered { .. }
             | Self::ClockJumped { .. }
@@ -459,6 +468,7 @@ impl Event {
             | Self::SetupRedeemed { .. }
             | Self::CredentialStored { .. }
             | Self::BackupCreated { .. }
+            | Self::MaintenanceDone { .. }
             | Self::AuditRotated { .. } => Level::Info,
         }
     }

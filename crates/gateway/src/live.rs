@@ -29,6 +29,8 @@ pub struct Rooms {
     pub ready: Box<dyn Fn() -> Vec<Ready> + Send + Sync>,
     /// One line a setting that people ask for first, for `/status`.
     pub posture: Vec<(&'static str, String)>,
+    /// Every setting in force, which `/status` tells an admin.
+    pub config: Vec<(&'static str, serde_json::Value)>,
 }
 
 /// The current [`Rooms`]. A live change of settings puts new ones in place; requests in flight keep

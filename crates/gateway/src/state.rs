@@ -4,6 +4,7 @@ use crate::body::json;
 use crate::caller::{Caller, Context};
 use crate::routes::Handled;
 use axum::body::Body;
+use clawdbot_domain::Scope;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -49,16 +50,23 @@ pub(crate) async fn status(caller: Caller, _: Request<Body>) -> Handled {
     });
     let posture = context.rooms.posture.iter();
     let posture = posture.map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str())));
-    Ok(json(
-        StatusCode::OK,
-        &json!({
+    let mut told = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": context.server.started.elapsed().as_secs(),
             "newest_record": context.rooms.agent.recorder().newest(),
             "parts": Value::Object(parts.collect()),
             "settings": Value::Object(posture.collect()),
-        }),
-    ))
+    });
+    // Paths and hosts are not for everyone who may read.
+    if caller.principal().scopes.has(Scope::Admin) {
+        let config = context.rooms.config.iter();
+        let config = config.map(|(key, value)| ((*key).to_owned(), value.clone()));
+        let config = Value::Object(config.collect());
+        if let Some(told) = told.as_object_mut() {
+            told.insert("config".to_owned(), config);
+        }
+    }
+    Ok(json(StatusCode::OK, &told))
 }
 
 /// `GET /metrics`: what has happened since the gateway started, in the text format of Prometheus.

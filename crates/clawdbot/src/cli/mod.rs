@@ -15,6 +15,7 @@ mod outcome;
 mod pages;
 mod record;
 mod sandbox;
+mod security;
 mod sessions;
 mod status;
 mod tokens;
@@ -23,6 +24,7 @@ mod turns;
 mod up;
 
 pub use outcome::{CliResult, Exit, Failure};
+pub use security::told;
 
 use crate::home::Home;
 use crate::note;
@@ -100,6 +102,9 @@ enum Command {
     /// Close the gateway, keep the evidence, change every key, and open again
     #[command(subcommand)]
     Incident(incident::IncidentCommand),
+    /// Check that this gateway is as safe as the guide asks, and stays so
+    #[command(subcommand)]
+    Security(security::SecurityCommand),
     /// Keep settings, sealed credentials and the workspace in a file, and put them back
     #[command(subcommand)]
     Backup(backup::BackupCommand),
@@ -149,6 +154,7 @@ fn act(command: Command, home: &Home) -> CliResult {
         Command::Guard(command) => guard::run(command, home),
         Command::Sandbox(command) => sandbox::run(command, home),
         Command::Incident(command) => incident::run(command, home),
+        Command::Security(command) => security::run(command, home),
         Command::Backup(command) => backup::run(command, home),
         Command::Completions { shell } => Ok(pages::completions(shell)),
         Command::Man(args) => pages::man(&args),

@@ -74,6 +74,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn no_home() -> Self {
         Self::new(
             Exit::BadConfig,

@@ -92,25 +92,33 @@ fn taint_of(home: &Home, id: &str) -> Result<Taint, Failure> {
 }
 
 fn asked(home: &Home, settings: &Settings, whose: Whose) -> Result<Asked, Failure> {
-    let policy = wire::tool_policy(settings);
     Ok(Asked {
         taint: Taint::Clean,
         policy: if whose.by_hand {
-            policy
+            wire::tool_policy(settings)
         } else {
-            policy.for_agent(wire::AGENT, settings.agent_tools.clone())
+            of_the_agent(settings)
         },
         principal: match whose.token {
             Some(id) => of_token(home, &id)?,
-            None => Principal {
-                token: TokenId::new("any"),
-                name: "any".into(),
-                scopes: ScopeSet::ALL,
-                env: settings.gateway.environment,
-                tools: ToolLimit::Unlimited,
-            },
+            None => anybody(settings),
         },
     })
+}
+
+fn of_the_agent(settings: &Settings) -> ToolPolicy {
+    wire::tool_policy(settings).for_agent(wire::AGENT, settings.agent_tools.clone())
+}
+
+/// A token with every scope and no limit.
+fn anybody(settings: &Settings) -> Principal {
+    Principal {
+        token: TokenId::new("any"),
+        name: "any".into(),
+        scopes: ScopeSet::ALL,
+        env: settings.gateway.environment,
+        tools: ToolLimit::Unlimited,
+    }
 }
 
 fn of_token(home: &Home, id: &str) -> Result<Principal, Failure> {
@@ -141,6 +149,18 @@ fn explain(asked: &Asked, spec: &ToolSpec, command: Option<&str>) -> Explanation
     asked
         .policy
         .explain(&spec.name, spec.effect, command, facts)
+}
+
+/// Every tool, and whether a call of it would be allowed.
+pub(super) fn verdicts(settings: &Settings) -> Vec<(ToolSpec, Verdict)> {
+    let asked = Asked {
+        taint: Taint::Clean,
+        policy: of_the_agent(settings),
+        principal: anybody(settings),
+    };
+    let tools = Catalogue::default().specs();
+    let verdict = |spec: &ToolSpec| explain(&asked, spec, None).verdict();
+    tools.iter().map(|spec| (spec.clone(), verdict(spec))).collect()
 }
 
 fn list(asked: &Asked, as_json: bool) -> Exit {

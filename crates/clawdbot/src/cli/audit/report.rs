@@ -4,9 +4,9 @@ mod page;
 
 use super::record::{Frame, Record};
 use super::unreadable;
-use crate::cli::{CliResult, Exit, Failure};
+use crate::cli::{CliResult, Exit, Failure, security};
 use crate::home::Home;
-use crate::say;
+use crate::{note, say};
 use clap::Args;
 use clawdbot_audit::Records;
 use clawdbot_domain::UnixTime;
@@ -47,7 +47,18 @@ pub fn run(args: &ReportArgs, home: &Home) -> CliResult {
     } else {
         say!("{}", page::of(&report).trim_end());
     }
+    if args.week {
+        note_review(home);
+    }
     Ok(Exit::Done)
+}
+
+/// A review is maintenance that was done. What is only read, such as evidence, is reviewed all the same.
+fn note_review(home: &Home) {
+    if let Err(why) = security::note_done(home, security::REVIEW) {
+        let why = why.message();
+        note!("warning: that the log was reviewed is not written down: {why}");
+    }
 }
 
 fn read(home: &Home, span: Duration) -> Result<Report, Failure> {
