@@ -30,6 +30,7 @@ mod clock;
 mod container;
 mod crowd;
 mod cut;
+mod doctor;
 mod durable;
 mod edge;
 mod egress;

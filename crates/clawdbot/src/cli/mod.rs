@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod chat;
 mod config;
+mod doctor;
 mod gateway;
 mod guard;
 mod health;
@@ -105,6 +106,8 @@ enum Command {
     /// Check that this gateway is as safe as the guide asks, and stays so
     #[command(subcommand)]
     Security(security::SecurityCommand),
+    /// Find what does not work, and what to do about it
+    Doctor(doctor::DoctorArgs),
     /// Keep settings, sealed credentials and the workspace in a file, and put them back
     #[command(subcommand)]
     Backup(backup::BackupCommand),
@@ -155,6 +158,7 @@ fn act(command: Command, home: &Home) -> CliResult {
         Command::Sandbox(command) => sandbox::run(command, home),
         Command::Incident(command) => incident::run(command, home),
         Command::Security(command) => security::run(command, home),
+        Command::Doctor(args) => doctor::run(&args, home),
         Command::Backup(command) => backup::run(command, home),
         Command::Completions { shell } => Ok(pages::completions(shell)),
         Command::Man(args) => pages::man(&args),
