@@ -19,6 +19,9 @@ const WHOLE: u64 = 5;
 /// either, kinds that differ only in who and in what share one count. With a kilobyte a record, the
 /// widest flood writes less than a hundred kilobytes a second.
 const MOST: usize = 500;
+/// So many kinds of one event one client has to itself, lest it use up, by making up names of tools, what
+/// is there for all.
+const OWN: usize = 16;
 /// So much of a text that a stranger chose is kept of a record that stands for others.
 const SAMPLE: usize = 200;
 /// So many rules and findings are.
@@ -33,6 +36,13 @@ struct Kind {
     address: Option<IpAddr>,
     about: String,
 }
+
+/// Whose kinds they are.
+type Client = (
+    std::mem::Discriminant<Event>,
+    Option<TokenId>,
+    Option<IpAddr>,
+);
 
 /// The refusals of one kind in this window.
 #[derive(Debug, Default)]
@@ -52,6 +62,8 @@ struct Table {
     since: Option<Instant>,
     whole: usize,
     kinds: HashMap<Kind, Count>,
+    /// How many of the kinds are a client's own.
+    own: HashMap<Client, usize>,
 }
 
 impl Repeats {
@@ -69,9 +81,7 @@ impl Repeats {
         };
         let mut table = self.table();
         table.since.get_or_insert(now);
-        if table.kinds.len() >= MOST && !table.kinds.contains_key(&kind) {
-            (kind.actor, kind.address, kind.about) = (None, None, String::new());
-        }
+        table.place(&mut kind);
         let may_be_whole = table.whole < MOST;
         let count = table.kinds.entry(kind).or_default();
         count.seen = count.seen.saturating_add(1);
@@ -115,6 +125,27 @@ impl Repeats {
     }
 }
 
+impl Table {
+    /// Joins a kind that is new with others when there are too many.
+    fn place(&mut self, kind: &mut Kind) {
+        if self.kinds.contains_key(kind) {
+            return;
+        }
+        if self.kinds.len() < MOST {
+            let client = (kind.event, kind.actor.clone(), kind.address);
+            let own = self.own.entry(client).or_default();
+            if *own < OWN {
+                *own += 1;
+                return;
+            }
+            // Its own others: one kind more for each client.
+            kind.about = String::new();
+            return;
+        }
+        (kind.actor, kind.address, kind.about) = (None, None, String::new());
+    }
+}
+
 /// What tells refusals of one event apart; `None` for what is never counted together.
 fn about(outcome: Outcome, event: &Event) -> Option<String> {
     match (event, outcome) {
@@ -151,7 +182,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST, Repeats, WHOLE, WINDOW};
+    use super::{MOST, OWN, Repeats, WHOLE, WINDOW};
     use clawdbot_domain::{Event, Outcome, Who};
     use std::net::{IpAddr, Ipv6Addr};
     use std::time::Instant;
@@ -222,6 +253,38 @@ mod tests {
         assert!(repeats.counts(&from(1), Outcome::Denied, &denied("read_file"), now));
         assert!(!repeats.counts(&from(1), Outcome::Denied, &denied("run_command"), now));
         assert!(!repeats.counts(&from(2), Outcome::Denied, &denied("read_file"), now));
+    }
+
+    #[test]
+    fn a_client_that_makes_up_tools_does_not_swallow_the_refusals_of_another() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let denied = |tool: String| Event::ToolDenied {
+            tool,
+            effect: None,
+            rules: Vec::new(),
+            arguments_sha256: String::new(),
+        };
+        for n in 0..10_000 {
+            repeats.counts(
+                &from(1),
+                Outcome::Denied,
+                &denied(format!("made-up-{n}")),
+                now,
+            );
+        }
+        assert!(!repeats.counts(
+            &from(2),
+            Outcome::Denied,
+            &denied("run_command".into()),
+            now
+        ));
+        let written = repeats.take(now, true);
+        assert!(written.len() <= OWN + 1, "{}", written.len());
+        assert!(
+            written
+                .iter()
+                .all(|entry| entry.who.address == from(1).address)
+        );
     }
 
     #[test]

@@ -21,7 +21,8 @@ fn read(folder: &Path, since: Option<&str>, until: Option<&str>) -> Vec<String> 
 
 fn field(line: &str, name: &str) -> String {
     let record: serde_json::Value = serde_json::from_str(line).unwrap();
-    record[name].as_str().unwrap_or_default().to_owned()
+    let value = record.get(name).and_then(serde_json::Value::as_str);
+    value.unwrap_or_default().to_owned()
 }
 
 fn segments(folder: &Path) -> Vec<std::path::PathBuf> {
