@@ -65,7 +65,7 @@ fn samples() -> Vec<Event> {
             path: text(),
             status: 401,
             reason: text(),
-            repeats: 0,
+            code: "unauthenticated",
         },
         Event::AnswerCut { reason: text() },
         Event::Request {
@@ -178,6 +178,11 @@ fn more_samples() -> Vec<Event> {
             turn: TurnId::new("a1b2"),
             reason: text(),
         },
+        Event::MaintenanceDone { item: text() },
+        Event::BaselineAccepted {
+            fingerprint: text(),
+            keys: 1,
+        },
         Event::SetupVoided { reason: text() },
         Event::IncidentStarted { reason: text() },
         Event::IncidentPreserved {
@@ -188,6 +193,8 @@ fn more_samples() -> Vec<Event> {
         Event::AuditRotated {
             closed: text(),
             opened: text(),
+            earliest: None,
+            latest: None,
         },
         Event::AuditPruned {
             segment: text(),
