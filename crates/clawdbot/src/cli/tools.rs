@@ -160,7 +160,10 @@ pub(super) fn verdicts(settings: &Settings) -> Vec<(ToolSpec, Verdict)> {
     };
     let tools = Catalogue::default().specs();
     let verdict = |spec: &ToolSpec| explain(&asked, spec, None).verdict();
-    tools.iter().map(|spec| (spec.clone(), verdict(spec))).collect()
+    tools
+        .iter()
+        .map(|spec| (spec.clone(), verdict(spec)))
+        .collect()
 }
 
 fn list(asked: &Asked, as_json: bool) -> Exit {
