@@ -67,6 +67,18 @@ impl AuditLog {
             .collect()
     }
 
+    /// The paths of the tool calls that have a begin record.
+    ///
+    /// # Panics
+    /// When one of them has no path.
+    pub fn paths_begun(&self) -> Vec<String> {
+        let path = |record: &Record| {
+            let arguments: Value = serde_json::from_str(record.text("arguments")).unwrap();
+            arguments["path"].as_str().unwrap().to_owned()
+        };
+        self.of("tool.begin").iter().map(path).collect()
+    }
+
     /// Waits until a record is there that this holds for: end records are written behind an answer.
     ///
     /// # Panics

@@ -65,16 +65,6 @@ fn recovers(gateway: &Gateway, name: &str) {
     assert!(happened(gateway, name));
 }
 
-/// The acts that have a begin record.
-fn begun(home: &Home) -> Vec<String> {
-    let records = home.audit().of("tool.begin");
-    let path = |record: &testkit::Record| {
-        let arguments: serde_json::Value = serde_json::from_str(record.text("arguments")).unwrap();
-        arguments["path"].as_str().unwrap().to_owned()
-    };
-    records.iter().map(path).collect()
-}
-
 fn mount_tmpfs(over: &Path, kilobytes: u32) {
     std::fs::create_dir_all(over).unwrap();
     let size = format!("size={kilobytes}k,mode=700");
@@ -134,7 +124,7 @@ fn a_full_disk_refuses_every_act_says_so_in_its_reserve_and_goes_on_when_there_i
         .filter_map(|record| record.get("refused").as_u64());
     assert!(refused.sum::<u64>() > 100, "{told:?}");
     assert_eq!(Judges::new().agree("after", &logs).code, 0);
-    let begun = begun(&home);
+    let begun = home.audit().paths_begun();
     for entry in std::fs::read_dir(home.workspace()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(
@@ -208,7 +198,7 @@ fn a_failing_disk(kind: FileSystem) {
     let found = judges.agree("after the fault", &logs);
     assert!([0, 1].contains(&found.code), "{found:?}");
     assert!(
-        begun(&home).contains(&"before".to_owned()),
+        home.audit().paths_begun().contains(&"before".to_owned()),
         "what was acknowledged is there"
     );
     let gateway = home.start();

@@ -54,19 +54,10 @@ fn acts(gateway: &Gateway, most: usize) -> (Vec<String>, Option<String>) {
     (done, None)
 }
 
-fn begun(home: &Home) -> Vec<String> {
-    let records = home.audit().of("tool.begin");
-    let path = |record: &testkit::Record| {
-        let arguments: serde_json::Value = serde_json::from_str(record.text("arguments")).unwrap();
-        arguments["path"].as_str().unwrap().to_owned()
-    };
-    records.iter().map(path).collect()
-}
-
 /// Every act that can be seen in the workspace has a begin record.
 #[track_caller]
 fn nothing_unwritten(home: &Home, what: &str) {
-    let begun = begun(home);
+    let begun = home.audit().paths_begun();
     for entry in std::fs::read_dir(home.workspace()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let act = name.starts_with("act-");
@@ -90,7 +81,7 @@ fn killed_at_any_write_or_flush_of_its_log_a_gateway_has_begun_on_record_what_it
             let logs = home.path().join("logs");
             let found = judges.agree(&what, &logs);
             assert!([0, 1].contains(&found.code), "{what}: {found:?}");
-            let begun = begun(&home);
+            let begun = home.audit().paths_begun();
             assert!(
                 done.iter().all(|name| begun.contains(name)),
                 "{what}: {done:?} {begun:?}"
@@ -129,7 +120,8 @@ fn after_an_error_of_a_flush_or_write_that_act_is_not_done_and_the_next_one_is()
             assert_eq!(code, 0, "{what}");
             nothing_unwritten(&home, &what);
             assert!(
-                done.iter().all(|name| begun(&home).contains(name)),
+                done.iter()
+                    .all(|name| home.audit().paths_begun().contains(name)),
                 "{what}"
             );
             let outages = home.audit().of("audit.outage");

@@ -59,42 +59,11 @@ pub(crate) fn token_rule(principal: &Principal, tool: &ToolName) -> Option<RuleS
 
 #[cfg(test)]
 mod tests {
-    use crate::{Facts, RuleOfTwo, SandboxRule, ToolPolicy, Verdict};
+    use crate::rules::tests::{name, policy, principal, verdict};
+    use crate::{Facts, Verdict};
     use clawdbot_domain::{
-        Effect, Principal, Scope, ScopeSet, Taint, TokenEnv, TokenId, ToolLimit, ToolName,
-        ToolPolicyMode, Who,
+        Effect, Principal, Scope, ScopeSet, Taint, ToolLimit, ToolPolicyMode, Who,
     };
-
-    fn principal(scopes: ScopeSet) -> Principal {
-        Principal {
-            token: TokenId::new("t1"),
-            name: "test".into(),
-            scopes,
-            env: TokenEnv::Dev,
-            tools: ToolLimit::default(),
-        }
-    }
-
-    fn name(text: &str) -> ToolName {
-        ToolName::parse(text).unwrap()
-    }
-
-    fn policy(mode: ToolPolicyMode, allow: &[&str], deny: &[&str]) -> ToolPolicy {
-        let names = |list: &[&str]| list.iter().map(|n| name(n)).collect::<Vec<_>>();
-        let (allow, deny) = (names(allow), names(deny));
-        ToolPolicy::new(mode, allow, deny, SandboxRule::default(), RuleOfTwo::Always)
-    }
-
-    fn verdict(policy: &ToolPolicy, tool: &str, effect: Effect, taint: Taint) -> Verdict {
-        let principal = principal(ScopeSet::ALL);
-        let facts = Facts {
-            principal: &principal,
-            who: &Who::default(),
-            taint,
-            approval: None,
-        };
-        policy.explain(&name(tool), effect, None, facts).verdict()
-    }
 
     /// Every combination of policy, allow list, token's limit and agent's limit, for every tool of a small
     /// world: with a limit the verdict is never freer than without.

@@ -350,12 +350,12 @@ pub(crate) fn set_list<T: Ord + ToString>(key: &str, items: &BTreeSet<T>) -> Str
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use clawdbot_domain::{Audited as _, Event, ScopeSet, TokenEnv, TokenId};
     use serde_json::json;
 
-    fn principal(scopes: ScopeSet) -> Principal {
+    pub(crate) fn principal(scopes: ScopeSet) -> Principal {
         Principal {
             token: TokenId::new("t1"),
             name: "test".into(),
@@ -365,11 +365,11 @@ mod tests {
         }
     }
 
-    fn name(text: &str) -> ToolName {
+    pub(crate) fn name(text: &str) -> ToolName {
         ToolName::parse(text).unwrap()
     }
 
-    fn policy(mode: ToolPolicyMode, allow: &[&str], deny: &[&str]) -> ToolPolicy {
+    pub(crate) fn policy(mode: ToolPolicyMode, allow: &[&str], deny: &[&str]) -> ToolPolicy {
         let names = |list: &[&str]| list.iter().map(|n| name(n)).collect::<Vec<_>>();
         ToolPolicy::new(
             mode,
@@ -380,7 +380,12 @@ mod tests {
         )
     }
 
-    fn verdict(policy: &ToolPolicy, tool: &str, effect: Effect, taint: Taint) -> Verdict {
+    pub(crate) fn verdict(
+        policy: &ToolPolicy,
+        tool: &str,
+        effect: Effect,
+        taint: Taint,
+    ) -> Verdict {
         let principal = principal(ScopeSet::ALL);
         let facts = Facts {
             principal: &principal,

@@ -15,6 +15,17 @@ impl Home {
     fn begin(&self, who: &str, named: Option<&SessionId>, said: &[Spoken<'_>]) -> Session {
         self.store.begin(&token(who), named, said, at(1)).unwrap()
     }
+
+    /// A session that took in something hostile, and answered so.
+    fn read_the_page(&self, answer: &str) -> Session {
+        let first = [user("read the page")];
+        let session = self.begin("a", None, &first);
+        self.store.worsen(&session.id, Taint::Hostile).unwrap();
+        self.store
+            .answered(&token("a"), &session.id, &first, answer)
+            .unwrap();
+        session
+    }
 }
 
 fn open(path: &std::path::Path) -> SessionStore {
@@ -92,12 +103,7 @@ fn a_session_of_another_token_is_as_unknown_as_one_that_never_was() {
 #[test]
 fn a_conversation_sent_back_word_for_word_goes_on_in_its_session() {
     let home = Home::new();
-    let first = [user("read the page")];
-    let session = home.begin("a", None, &first);
-    home.store.worsen(&session.id, Taint::Hostile).unwrap();
-    home.store
-        .answered(&token("a"), &session.id, &first, "Done.")
-        .unwrap();
+    let session = home.read_the_page("Done.");
     // The same short answer in a session that took in nothing.
     let other = [user("say done")];
     let clean = home.begin("a", None, &other);
@@ -126,12 +132,7 @@ fn a_conversation_sent_back_word_for_word_goes_on_in_its_session() {
 #[test]
 fn an_answer_sent_back_in_another_conversation_brings_its_taint_along() {
     let home = Home::new();
-    let first = [user("read the page")];
-    let session = home.begin("a", None, &first);
-    home.store.worsen(&session.id, Taint::Hostile).unwrap();
-    home.store
-        .answered(&token("a"), &session.id, &first, "The page says so.")
-        .unwrap();
+    let session = home.read_the_page("The page says so.");
     let moved = home.begin(
         "a",
         None,
