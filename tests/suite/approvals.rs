@@ -322,6 +322,32 @@ fn resume(gateway: &Gateway, turn: &str) -> Answer {
 }
 
 #[test]
+fn what_a_chat_without_a_terminal_left_waiting_goes_on_from_the_command_line() {
+    let upstream = writer();
+    let gateway = restrictive(Home::with_upstream(&upstream));
+    let port = gateway.port.to_string();
+    let run = |args: &[&str]| {
+        gateway
+            .home
+            .run(&[args, &["--port", port.as_str()]].concat())
+    };
+    let asked = run(&["chat", "write it"]);
+    assert_eq!(asked.code, 69, "{}{}", asked.out, asked.err);
+    let turns = run(&["turns", "list", "--json"]).ok("list").json();
+    let turn = turns[0]["id"].as_str().unwrap().to_owned();
+    // Nobody has said anything yet.
+    assert_ne!(run(&["turns", "resume", &turn]).code, 0);
+    assert_eq!(written(&gateway), None);
+    let list = gateway.home.run(&["approvals", "list", "--json"]);
+    let id = list.ok("list").json()[0]["id"].as_str().unwrap().to_owned();
+    approve(&gateway, &id);
+    let _ = run(&["turns", "resume", &turn]).ok("resume");
+    assert!(written(&gateway).is_some());
+    assert_ne!(run(&["turns", "resume", &turn]).code, 0, "once");
+    assert_eq!(run(&["turns", "resume", "../tokens"]).code, 65);
+}
+
+#[test]
 fn a_turn_that_waits_for_a_person_survives_the_gateway_being_killed_and_goes_on_once() {
     let upstream = writer();
     let gateway = restrictive(Home::with_upstream(&upstream));

@@ -93,7 +93,7 @@ fn what_is_in_the_file_and_not_in_force_is_not_what_is_checked() {
         (&Value::Bool(false), vec!["bind".to_owned()])
     );
     let page = home.run(&["security", "checklist", "--port", "1"]);
-    assert!(page.out.contains("no gateway runs"), "{}", page.out);
+    assert!(page.out.contains("none runs"), "{}", page.out);
 }
 
 #[test]

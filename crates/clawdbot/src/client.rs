@@ -265,10 +265,15 @@ fn refused(body: &Value) -> Failure {
         | "no_such_approval" => Exit::BadData,
         _ => Exit::Unavailable,
     };
-    Failure::new(
+    let failure = Failure::new(
         exit,
         message.unwrap_or("the gateway answered with an error"),
-    )
+    );
+    if code == "incident" {
+        return failure
+            .hint("clawdbot incident report, and when it is over: clawdbot incident resume");
+    }
+    failure
 }
 
 #[cfg(test)]

@@ -99,7 +99,9 @@ fn decide(home: &Home, asked: &ApprovalInfo, give: bool, json: bool) -> Result<(
         decided.shown()
     );
     match (&decided.turn, give) {
-        (Some(turn), _) => note!("its turn goes on with: POST /turns/{turn}/resume"),
+        (Some(turn), _) => note!(
+            "whoever asked goes on with: clawdbot turns resume {turn}   (or: POST /turns/{turn}/resume)"
+        ),
         (None, true) => note!("it counts for this very call until {}", decided.expires),
         (None, false) => {}
     }

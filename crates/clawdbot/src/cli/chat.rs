@@ -107,10 +107,24 @@ async fn ask(client: &Client, history: &mut Vec<Value>, message: &str, steps: bo
     let mut screen = Screen::new(steps);
     client.ask(history, |heard| screen.take(heard)).await?;
     say!("");
+    let exit = see_through(client, &mut screen).await?;
+    history.push(json!({"role": "assistant", "content": screen.answer}));
+    Ok(exit)
+}
+
+/// Goes on with a turn that waited, now that a person has said yes or no.
+pub(super) async fn resume(client: &Client, turn: &str) -> CliResult {
+    let mut screen = Screen::new(true);
+    client.go_on(turn, |heard| screen.take(heard)).await?;
+    say!("");
+    see_through(client, &mut screen).await
+}
+
+/// Asks the person whenever the turn waits for one.
+async fn see_through(client: &Client, screen: &mut Screen) -> CliResult {
     while let Some(waits) = screen.waits.take() {
         // Nobody is there to ask: the turn waits, and the answer has said how to go on.
         if !std::io::stdin().is_terminal() {
-            history.push(json!({"role": "assistant", "content": screen.answer}));
             return Ok(Exit::Unavailable);
         }
         decide(client, &waits).await?;
@@ -118,7 +132,6 @@ async fn ask(client: &Client, history: &mut Vec<Value>, message: &str, steps: bo
         client.go_on(&turn, |heard| screen.take(heard)).await?;
         say!("");
     }
-    history.push(json!({"role": "assistant", "content": screen.answer}));
     Ok(Exit::Done)
 }
 

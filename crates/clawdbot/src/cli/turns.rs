@@ -18,6 +18,14 @@ pub enum TurnsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Go on with a turn that waited, once a person has said yes or no
+    Resume {
+        /// The turn's id
+        id: String,
+        /// The gateway's port, when it is not gateway.port
+        #[arg(long)]
+        port: Option<u16>,
+    },
     /// End a turn with all it started
     Cancel {
         /// The turn's id
@@ -40,15 +48,15 @@ pub fn run(command: TurnsCommand, home: &Home) -> CliResult {
             let turns = turns.get("data").cloned().unwrap_or_default();
             list(&turns, json);
         }
+        TurnsCommand::Resume { id, port } => {
+            is_id(&id)?;
+            let client = chat::client(home, port)?;
+            return runtime()?.block_on(chat::resume(&client, &id));
+        }
         TurnsCommand::Cancel { id, all: _, port } => {
             let client = chat::client(home, port)?;
             let id = id.as_deref().unwrap_or("all");
-            if !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                return Err(
-                    Failure::new(Exit::BadData, format!("{id:?} is no turn's id"))
-                        .hint("clawdbot turns list"),
-                );
-            }
+            is_id(id)?;
             let path = format!("/turns/{id}/cancel");
             let ended = runtime()?.block_on(client.post(&path, &json!({})))?;
             let ended = ended.get("cancelled").and_then(Value::as_array).cloned();
@@ -62,6 +70,14 @@ pub fn run(command: TurnsCommand, home: &Home) -> CliResult {
         }
     }
     Ok(Exit::Done)
+}
+
+/// An id goes into a path: nothing else may.
+fn is_id(id: &str) -> Result<(), Failure> {
+    if id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::BadData, format!("{id:?} is no turn's id")).hint("clawdbot turns list"))
 }
 
 fn list(turns: &Value, json: bool) {

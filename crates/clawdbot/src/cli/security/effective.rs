@@ -69,7 +69,7 @@ impl Effective {
     /// In one line for people: whose word this is.
     pub(in crate::cli) fn source(&self) -> String {
         let Some(status) = &self.running else {
-            return "no gateway runs: this is what one started now would go by".to_owned();
+            return "what a gateway started now would go by; none runs".to_owned();
         };
         let version = status.get("version").and_then(Value::as_str).unwrap_or("?");
         let up = status.get("uptime_seconds").and_then(Value::as_u64);
