@@ -550,6 +550,7 @@ fn an_operator_sends_a_refused_text_once_and_it_is_written_down() {
     let upstream = Upstream::saying("no");
     let gateway = Gateway::before(&upstream);
     let chat = gateway.home.token("chat");
+    let mut overruled = Vec::new();
     for (agent, dialect) in [
         (true, Dialect::OpenAi),
         (false, Dialect::OpenAi),
@@ -592,6 +593,7 @@ fn an_operator_sends_a_refused_text_once_and_it_is_written_down() {
         assert_eq!(other.status, 403, "not one letter may change");
         assert_eq!(upstream.seen().len(), heard);
         let id = refusal();
+        overruled.push(id.clone());
         assert_eq!(send(TEXT, &gateway.token, Some(&id)).status, 200);
         assert_eq!(upstream.seen().len(), heard + 1);
         let again = send(TEXT, &gateway.token, Some(&id));
@@ -605,11 +607,9 @@ fn an_operator_sends_a_refused_text_once_and_it_is_written_down() {
         found.map(|r| r.text("id").to_owned()).collect::<Vec<_>>()
     };
     let (refused, allowed) = (with("refused"), with("allowed"));
-    assert_eq!(allowed.len(), 4, "one for each time it was sent");
-    assert!(
-        allowed.iter().all(|id| refused.contains(id)),
-        "under the ids of the refusals"
-    );
+    assert_eq!(allowed, overruled, "each time, under the id of the refusal");
+    // Of many alike a few are written whole.
+    assert!(refused.contains(&overruled[0]));
     // And on the command line.
     let port = gateway.port.to_string();
     let refused = gateway.home.run(&["chat", "--port", &port, TEXT]);

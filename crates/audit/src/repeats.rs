@@ -27,6 +27,9 @@ const SAMPLE: usize = 200;
 /// So many rules and findings are.
 const FEW: usize = 8;
 
+/// What the guard calls a finding that an operator sent the text in spite of.
+const OVERRULED: &str = "allowed";
+
 /// What two refusals have in common that are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Kind {
@@ -35,6 +38,8 @@ struct Kind {
     actor: Option<TokenId>,
     address: Option<IpAddr>,
     about: String,
+    /// Nobody outside can make up another one.
+    names_are_ours: bool,
 }
 
 /// Whose kinds they are.
@@ -78,6 +83,7 @@ impl Repeats {
             actor: who.actor.clone(),
             address: who.address,
             about,
+            names_are_ours: matches!(event, Event::GuardFinding { .. }),
         };
         let mut table = self.table();
         table.since.get_or_insert(now);
@@ -133,6 +139,9 @@ impl Table {
         }
         if self.kinds.len() < MOST {
             let client = (kind.event, kind.actor.clone(), kind.address);
+            if kind.names_are_ours {
+                return;
+            }
             let own = self.own.entry(client).or_default();
             if *own < OWN {
                 *own += 1;
@@ -152,8 +161,22 @@ fn about(outcome: Outcome, event: &Event) -> Option<String> {
         // The code and not the reason, which may quote the request.
         (Event::RequestRefused { status, code, .. }, _) => Some(format!("{status} {code}")),
         (Event::ToolDenied { tool, .. }, _) => Some(cut(tool)),
-        // A finding may let the text pass; that alone is no act.
-        (Event::GuardFinding { action, .. }, _) => Some(cut(action)),
+        // An operator who overrules a finding has done something.
+        (Event::GuardFinding { action, .. }, _) if action == OVERRULED => None,
+        // A finding may let the text pass; that alone is no act. What was found first tells them apart:
+        // its names are the guard's own, and no list of them can be made up.
+        (
+            Event::GuardFinding {
+                channel,
+                action,
+                findings,
+                ..
+            },
+            _,
+        ) => {
+            let found = findings.first().map_or("", String::as_str);
+            Some(cut(&format!("{channel:?} {action} {found}")))
+        }
         (_, Outcome::Denied) => Some(String::new()),
         (_, Outcome::Begin | Outcome::Ok | Outcome::Failed | Outcome::Abandoned) => None,
     }
