@@ -44,6 +44,7 @@ mod kit;
 mod netns;
 mod packaging;
 mod policy_p1;
+mod proxy;
 mod routes;
 mod sandbox_layers;
 mod sandbox_probes;
