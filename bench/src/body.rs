@@ -28,13 +28,17 @@ fn messages(kind: Kind) -> Value {
     }
 }
 
-/// The bytes of a POST.
-pub(crate) fn request(path: &str, port: u16, token: &str, kind: Kind, model: &str) -> Vec<u8> {
+/// A question to a model.
+pub(crate) fn of(kind: Kind, model: &str) -> String {
     let mut body = json!({"model": model, "max_tokens": 256, "messages": messages(kind)});
     if kind == Kind::Stream {
         body["stream"] = true.into();
     }
-    let body = body.to_string();
+    body.to_string()
+}
+
+/// The bytes of a POST.
+pub(crate) fn request(path: &str, port: u16, token: &str, body: &str) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n\
          accept: */*\r\nuser-agent: load\r\nauthorization: Bearer {token}\r\n\

@@ -38,6 +38,10 @@ struct Args {
     #[arg(long, value_enum, default_value = "small")]
     body: Kind,
 
+    /// This very JSON instead, whatever the body's name
+    #[arg(long)]
+    json: Option<String>,
+
     /// The model to name
     #[arg(long, default_value = "gpt-mock")]
     model: String,
@@ -95,9 +99,12 @@ fn main() {
         .build();
     let tasks = tokio::task::LocalSet::new();
     let runtime = runtime.expect("a runtime can be built");
+    let sent = args
+        .json
+        .unwrap_or_else(|| body::of(args.body, &args.model));
     let plan = run::Plan {
         port: args.port,
-        request: body::request(&args.path, args.port, &args.token, args.body, &args.model),
+        request: body::request(&args.path, args.port, &args.token, &sent),
         connections: args.connections.clamp(1, 1024),
         rate: args.rate.filter(|rate| *rate > 0.0),
         // Every load is bounded in time, whatever was asked for.
