@@ -1,24 +1,33 @@
 //! What it costs to confine one call, against starting a process without and with others' sandboxes.
 //!
-//! `cargo run --release -p clawdbot-sandbox --example spawn_cost [CALLS]`; medians and 99th percentiles in
-//! microseconds of start to end of `/bin/true`, the ways taking turns. bubblewrap and Docker are measured
-//! where they are installed.
+//! `cargo run --release -p clawdbot-sandbox --example spawn_cost [CALLS]`, or `bench/sandbox`, which starts a container
+//! engine for it. Medians and 99th percentiles in microseconds of start to end of `/bin/true`, the ways taking turns;
+//! from a gateway of 20 MB and of 1 GB; 1, 8 and 64 at once. Then the bytes a second of a command's output.
+//! `--features holes` adds what each layer costs.
+//!
+//! bubblewrap and Docker are measured where they answer, and named where they do not. Docker starts the image that
+//! `SPAWN_COST_IMAGE` names, which must be there already and hold `/bin/true`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a measurement fails loudly and prints its figures"
 )]
 
+mod streams;
+
 use clawdbot_domain::SandboxMode;
 use clawdbot_sandbox::child::{ARGUMENT, Answer, Job, main as zygote};
 use clawdbot_sandbox::{
-    CommandJob, Confinement, Extras, Launcher, Need, Profile, Sandbox, SandboxSettings, Zygote,
+    CommandJob, Confinement, Ended, Extras, Launcher, Need, Profile, Sandbox, SandboxSettings,
+    Zygote,
 };
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const BWRAP: &[&str] = &[
+    "bwrap",
     "--unshare-all",
     "--die-with-parent",
     "--new-session",
@@ -42,14 +51,10 @@ const BWRAP: &[&str] = &[
     "/tmp",
     "/bin/true",
 ];
-const DOCKER: &[&str] = &[
-    "run",
-    "--rm",
-    "--network",
-    "none",
-    "debian:12-slim",
-    "/bin/true",
-];
+/// A container takes so much longer that it gets one call for so many of the others.
+const DOCKER_EVERY: usize = 25;
+/// Rounds in which the ways take turns where many calls run at once.
+const ROUNDS: usize = 5;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(ARGUMENT) {
@@ -74,15 +79,72 @@ fn answer(_: Job) -> Answer {
     }
 }
 
-/// A sandbox with a workspace, and how a command and a tool are confined in it.
-struct Way {
-    name: &'static str,
-    sandbox: Sandbox,
-    command: Confinement,
-    tool: Confinement,
+/// One way to run a program, or a tool, to its end.
+#[derive(Clone)]
+enum Way {
+    /// Somebody else's program, started by `posix_spawn`.
+    Other(Arc<Vec<String>>),
+    /// A command in our sandbox.
+    Command(Arc<Sandbox>, Arc<Confinement>),
+    /// A built-in tool in our sandbox, which starts no program.
+    Tool(Arc<Sandbox>, Arc<Confinement>),
 }
 
 impl Way {
+    fn other(words: &[&str]) -> Self {
+        Self::Other(Arc::new(words.iter().map(ToString::to_string).collect()))
+    }
+
+    fn is_docker(&self) -> bool {
+        matches!(self, Self::Other(words) if words.first().is_some_and(|word| word == "docker"))
+    }
+
+    async fn once(&self) -> Duration {
+        let start = Instant::now();
+        match self {
+            Self::Other(words) => {
+                let words = Arc::clone(words);
+                // On a thread of its own, as a gateway would wait for it.
+                let ran = tokio::task::spawn_blocking(move || started(&words));
+                return ran.await.unwrap().unwrap();
+            }
+            Self::Command(sandbox, confinement) => {
+                let argv = vec!["true".to_owned()];
+                let job = CommandJob::new(Path::new("/usr/bin/true"), argv, None).unwrap();
+                let ran = sandbox.run_command(confinement, &job, Extras::default());
+                assert_eq!(ran.await.unwrap().ended, Ended::Exited(0));
+            }
+            Self::Tool(sandbox, confinement) => {
+                sandbox.run(confinement, b"").await.unwrap();
+            }
+        }
+        start.elapsed()
+    }
+}
+
+/// Starts it and waits; none when it cannot be started or fails.
+fn started(words: &[String]) -> Option<Duration> {
+    let (program, arguments) = words.split_first()?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let start = Instant::now();
+    let status = command.status().ok()?;
+    status.success().then(|| start.elapsed())
+}
+
+/// A sandbox in one tier, and how calls are confined in it.
+struct Tier {
+    name: &'static str,
+    sandbox: Arc<Sandbox>,
+    command: Arc<Confinement>,
+    tool: Arc<Confinement>,
+}
+
+impl Tier {
     fn new(name: &'static str, home: &Path, bare: bool) -> Self {
         let this = Launcher::this_binary();
         let zygote = if bare {
@@ -96,151 +158,188 @@ impl Way {
             home: home.to_owned(),
         };
         let sandbox = Sandbox::prove_in(settings, zygote.unwrap()).unwrap();
-        let workspace = home.join("workspace");
+        // Figures of a weaker tier under this name would be a lie.
+        assert_eq!(sandbox.tier().as_str(), name, "{:?}", sandbox.missing());
         let confine = |profile| {
             let need = Need {
                 profile,
-                workspace: &workspace,
+                workspace: &home.join("workspace"),
                 write: true,
-                programs: &["/usr/bin/true".into()],
+                programs: &["/usr/bin/true".into(), "/usr/bin/head".into()],
             };
-            sandbox.confine(&need).unwrap()
+            Arc::new(sandbox.confine(&need).unwrap())
         };
         let (command, tool) = (confine(Profile::Command), confine(Profile::Builtin));
         Self {
             name,
-            sandbox,
+            sandbox: Arc::new(sandbox),
             command,
             tool,
         }
     }
 
-    async fn command(&self) -> Duration {
-        let argv = vec!["true".to_owned()];
-        let job = CommandJob::new(Path::new("/usr/bin/true"), argv, None).unwrap();
-        let start = Instant::now();
-        self.sandbox
-            .run_command(&self.command, &job, Extras::default())
-            .await
-            .unwrap();
-        start.elapsed()
+    fn ways(&self) -> Vec<(String, Way)> {
+        let row = |what: &str| format!("{}, {what}", self.name);
+        vec![
+            (
+                row("a command"),
+                Way::Command(Arc::clone(&self.sandbox), Arc::clone(&self.command)),
+            ),
+            (
+                row("a built-in tool"),
+                Way::Tool(Arc::clone(&self.sandbox), Arc::clone(&self.tool)),
+            ),
+        ]
     }
 
-    async fn tool(&self) -> Duration {
-        let start = Instant::now();
-        self.sandbox.run(&self.tool, b"").await.unwrap();
-        start.elapsed()
+    /// The command with layers left out.
+    #[cfg(feature = "holes")]
+    fn layers(&self) -> Vec<(String, Way)> {
+        use clawdbot_sandbox::Part::{Landlock, Seccomp};
+        let without = |name: &str, parts| {
+            let confinement = Confinement::clone(&self.command).without(parts);
+            let way = Way::Command(Arc::clone(&self.sandbox), Arc::new(confinement));
+            (format!("{}, without {name}", self.name), way)
+        };
+        vec![
+            without("Landlock", vec![Landlock]),
+            without("seccomp", vec![Seccomp]),
+            without("both", vec![Landlock, Seccomp]),
+        ]
     }
-}
-
-fn started(program: &str, arguments: &[&str]) -> Option<Duration> {
-    let start = Instant::now();
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let status = command.status().ok()?;
-    status.success().then(|| start.elapsed())
 }
 
 async fn measure(calls: usize) {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join("workspace")).unwrap();
-    let ways = [
-        Way::new("T1", home.path(), false),
-        Way::new("T3", home.path(), true),
+    let tiers = [
+        Tier::new("T1", home.path(), false),
+        Tier::new("T3", home.path(), true),
     ];
-    println!("tier of the first: {}", ways[0].sandbox.tier());
-    rounds("gateway of a few MB", &ways, calls, true).await;
-    let ballast = vec![1_u8; 1 << 30];
-    rounds("gateway of 1 GB", &ways, calls / 3, false).await;
-    drop(ballast);
-    for at_once in [8, 64] {
-        crowd(&ways, at_once, calls).await;
+    let mut ways = vec![(
+        "posix_spawn, not confined".to_owned(),
+        Way::other(&["/usr/bin/true"]),
+    )];
+    ways.extend(tiers.iter().flat_map(Tier::ways));
+    ways.extend(others());
+    for megabytes in [20, 1024] {
+        let ballast = grow_to(megabytes);
+        for at_once in [1, 8, 64] {
+            let resident = resident_kb() >> 10;
+            println!("\nfrom a gateway of {resident} MB, {at_once} at once");
+            crowd(&ways, at_once, calls).await;
+        }
+        drop(ballast);
     }
+    #[cfg(feature = "holes")]
+    {
+        let whole = tiers
+            .iter()
+            .flat_map(|tier| tier.ways().into_iter().take(1));
+        let parts: Vec<_> = whole.chain(tiers.iter().flat_map(Tier::layers)).collect();
+        println!("\nwith layers left out, 1 at once");
+        crowd(&parts, 1, calls).await;
+    }
+    streams::measure(&tiers).await;
 }
 
-async fn rounds(title: &str, ways: &[Way], calls: usize, others: bool) {
-    let mut rows: Vec<(String, Vec<Duration>)> = Vec::new();
-    let mut add = |name: &str, took: Option<Duration>| {
-        let Some(took) = took else { return };
-        match rows.iter_mut().find(|(row, _)| row == name) {
-            Some((_, all)) => all.push(took),
-            None => rows.push((name.to_owned(), vec![took])),
-        }
-    };
-    for round in 0..calls + calls / 10 {
-        let warm = round >= calls / 10;
-        let keep = |took| if warm { took } else { None };
-        add("posix_spawn", keep(started("/usr/bin/true", &[])));
-        for way in ways {
-            add(
-                &format!("{} command", way.name),
-                keep(Some(way.command().await)),
-            );
-            add(
-                &format!("{} built-in tool", way.name),
-                keep(Some(way.tool().await)),
-            );
-        }
-        if others {
-            add("bubblewrap", keep(started("bwrap", BWRAP)));
-            if round % 50 == 0 {
-                add("docker run", keep(started("docker", DOCKER)));
-            }
-        }
-    }
-    println!("\n{title}: {calls} calls, one at a time");
-    for (name, all) in &mut rows {
-        print(name, all);
-    }
-}
-
-async fn crowd(ways: &[Way], at_once: usize, calls: usize) {
-    println!("\n{at_once} at once");
-    for way in ways {
-        let start = Instant::now();
-        let mut all = Vec::new();
-        while all.len() < calls {
-            let batch = (0..at_once).map(|_| way.command());
-            all.extend(futures_join(batch).await);
-        }
-        let rate = all.len() as f64 / start.elapsed().as_secs_f64();
-        print(&format!("{} command", way.name), &mut all);
-        println!("{:<20} {rate:>8.0} calls a second", "");
-    }
-}
-
-/// All of them, side by side on this thread.
-async fn futures_join<F: Future<Output = Duration>>(all: impl Iterator<Item = F>) -> Vec<Duration> {
-    let mut running: Vec<_> = all.map(|one| Some(Box::pin(one))).collect();
-    let mut done = Vec::new();
-    std::future::poll_fn(|cx| {
-        for slot in &mut running {
-            if let Some(one) = slot
-                && let std::task::Poll::Ready(took) = one.as_mut().poll(cx)
-            {
-                done.push(took);
-                *slot = None;
-            }
-        }
-        if running.iter().all(Option::is_none) {
-            std::task::Poll::Ready(())
+/// What is installed and answers. The rest is named, so that no table hides what it left out.
+fn others() -> Vec<(String, Way)> {
+    let mut found = Vec::new();
+    let mut add = |name: &str, words: &[&str]| {
+        let way = Way::other(words);
+        if let Way::Other(words) = &way
+            && started(words).is_some()
+        {
+            found.push((name.to_owned(), way));
         } else {
-            std::task::Poll::Pending
+            println!("{name}: not measured, because it does not run here");
         }
-    })
-    .await;
-    done
+    };
+    add("bubblewrap", BWRAP);
+    match std::env::var("SPAWN_COST_IMAGE") {
+        Ok(image) => {
+            let words = [
+                "docker",
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                &image,
+                "/bin/true",
+            ];
+            add("docker run", &words);
+        }
+        Err(_) => println!("docker run: not measured, because SPAWN_COST_IMAGE names no image"),
+    }
+    found
 }
 
-fn print(name: &str, all: &mut [Duration]) {
-    all.sort();
-    let at = |part: usize| {
-        let index = (all.len() - 1) * part / 100;
-        all.get(index).map_or(0, Duration::as_micros)
-    };
-    println!("{name:<20} {:>8} µs median {:>8} µs p99", at(50), at(99));
+/// Makes this process as large as a gateway of that many megabytes, until what it gives is dropped.
+fn grow_to(megabytes: usize) -> Vec<u8> {
+    vec![1; (megabytes << 20).saturating_sub(resident_kb() << 10)]
+}
+
+fn resident_kb() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|rest| rest.split_whitespace().next());
+    kilobytes.unwrap().parse().unwrap()
+}
+
+/// So many callers, each of which makes its next call when the one before has ended.
+async fn crowd(ways: &[(String, Way)], at_once: usize, calls: usize) {
+    let mut rows: Vec<(Vec<Duration>, Duration)> = vec![Default::default(); ways.len()];
+    // One alone takes turns call by call; many take turns in a few rounds, or they would never be many.
+    let rounds = if at_once == 1 { calls } else { ROUNDS };
+    let each = calls
+        .div_ceil(rounds * at_once)
+        .max(2 * usize::from(at_once > 1))
+        .max(1);
+    let warm = rounds.div_ceil(10);
+    for round in 0..rounds + warm {
+        for ((_, way), (all, took)) in ways.iter().zip(&mut rows) {
+            let each = match (way.is_docker(), at_once) {
+                (true, 1) if !round.is_multiple_of(DOCKER_EVERY) => continue,
+                (true, _) if at_once > 1 && round != warm => continue,
+                (true, _) => 1,
+                (false, _) => each,
+            };
+            let start = Instant::now();
+            let mut callers = tokio::task::JoinSet::new();
+            for _ in 0..at_once {
+                let way = way.clone();
+                callers.spawn(async move {
+                    let mut mine = Vec::with_capacity(each);
+                    for _ in 0..each {
+                        mine.push(way.once().await);
+                    }
+                    mine
+                });
+            }
+            let done = callers.join_all().await;
+            if round >= warm {
+                all.extend(done.into_iter().flatten());
+                *took += start.elapsed();
+            }
+        }
+    }
+    println!(
+        "{:<28} {:>9} {:>9} {:>9}",
+        "", "p50 µs", "p99 µs", "calls/s"
+    );
+    for ((name, _), (all, took)) in ways.iter().zip(&mut rows) {
+        all.sort();
+        let at = |part: usize| {
+            all.get((all.len() - 1) * part / 100)
+                .map_or(0, Duration::as_micros)
+        };
+        let rate = all.len() as f64 / took.as_secs_f64();
+        println!(
+            "{name:<28} {:>9} {:>9} {rate:>9.0}   of {}",
+            at(50),
+            at(99),
+            all.len()
+        );
+    }
 }
