@@ -144,7 +144,7 @@ pub(crate) fn try_all(layer: Raised, standing: &Standing<'_>) -> Result<(), Fell
 
 fn filter(held: Held) -> Result<(), Fell> {
     rustix::thread::set_no_new_privs(true).step("no_new_privs")?;
-    seccomp::load(&seccomp::program(held)).step("seccomp")
+    seccomp::load(seccomp::program(held)).step("seccomp")
 }
 
 fn attempt(canary: Canary, parent: i32, targets: &Targets) -> io::Result<()> {

@@ -144,7 +144,7 @@ fn run_builtin(
     raise(confinement, standing)?;
     let workspace = open_workspace(confinement)?;
     if confinement.raises(Part::Seccomp) {
-        seccomp::load(&seccomp::program(Held::Builtin)).step("seccomp")?;
+        seccomp::load(seccomp::program(Held::Builtin)).step("seccomp")?;
     }
     let bytes = wire::take(stdin, wire::MOST_JOB).step("reading the job")?;
     lifeline::tie().step("tying its life to the parent's")?;

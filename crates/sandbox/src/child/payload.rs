@@ -159,7 +159,7 @@ fn enter(start: &Start<'_>) -> Result<std::convert::Infallible, Fell> {
         landlocked::nest()?;
     }
     if start.filters {
-        seccomp::load(&seccomp::program(Held::Command(start.network))).step("seccomp")?;
+        seccomp::load(seccomp::program(Held::Command(start.network))).step("seccomp")?;
     }
     Err(execute(start)).step("starting the program")
 }

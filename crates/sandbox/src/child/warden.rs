@@ -53,7 +53,7 @@ pub(super) fn run(
     };
     let ended = rustix::process::pidfd_open(command, PidfdFlags::empty()).step("watching")?;
     if confinement.raises(Part::Seccomp) {
-        seccomp::load(&seccomp::program(Held::Warden)).step("seccomp, warden")?;
+        seccomp::load(seccomp::program(Held::Warden)).step("seccomp, warden")?;
     }
     let report = watch(command, &ended, until).step("watching")?;
     end_the_tree(scoped).step("ending the call")?;

@@ -28,7 +28,7 @@ fn answer(held: Held, number: u32, arguments: [u64; 6]) -> u32 {
         architecture: THIS_ARCHITECTURE,
         arguments,
     };
-    run(&program(held), &call)
+    run(program(held), &call)
 }
 
 /// The same table, compiled by somebody else. Rules with an answer of their own are left to other tests.
@@ -107,7 +107,7 @@ fn every_call_number_is_answered_as_seccompiler_answers_it() {
                     architecture: THIS_ARCHITECTURE,
                     arguments: [*word; 6],
                 };
-                let (ours, theirs) = (run(&ours, &call), run(&theirs, &call));
+                let (ours, theirs) = (run(ours, &call), run(&theirs, &call));
                 assert_eq!(ours, theirs, "{held:?}: call {number} with {word:#x}");
             }
         }
@@ -122,7 +122,7 @@ fn calls_in_another_numbering_are_no_way_round() {
             architecture: 0x4000_0003,
             arguments: [0; 6],
         };
-        assert_eq!(run(&program(held), &call), KILL, "32-bit, {held:?}");
+        assert_eq!(run(program(held), &call), KILL, "32-bit, {held:?}");
         for number in [0x4000_0000, 0x4000_003b, u32::MAX] {
             assert_eq!(answer(held, number, [0; 6]), ENOSYS, "x32, {held:?}");
         }

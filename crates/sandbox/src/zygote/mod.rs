@@ -17,6 +17,7 @@ mod root;
 
 use crate::child::{self, Answer, Fell, Job, Step as _, lifeline, process};
 use crate::report::Report;
+use crate::seccomp;
 use crate::wire::Header;
 use call::Call;
 use namespaces::Namespaces;
@@ -114,6 +115,7 @@ fn in_namespaces(builtin: fn(Job) -> Answer) -> Tried {
 fn serve(builtin: fn(Job) -> Answer, mut namespaces: Option<Namespaces>) -> Result<(), Fell> {
     child::empty_bounding_set().step("emptying the capability bounding set")?;
     process::not_dumpable().step("hiding its memory")?;
+    seccomp::prepare();
     let mut looked = None;
     while let Some(call) = Call::next().step("taking a request")? {
         if namespaces.is_none() {
