@@ -55,6 +55,7 @@ fn attack(words: &[String]) -> String {
         ["unix", path] => told(std::os::unix::net::UnixStream::connect(path)),
         ["syscall", number] => syscall(number.parse().unwrap_or(-1)),
         ["kill", pid] => signal(pid.parse().unwrap_or(0)),
+        ["late-signal"] => answer(unsafe { libc::raise(libc::SIGIO) }.into()),
         ["fork"] => answer(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) }),
         ["namespaces"] => namespaces(),
         ["clone3"] => answer(unsafe { libc::syscall(libc::SYS_clone3, 0, 0) }),

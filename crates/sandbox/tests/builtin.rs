@@ -102,6 +102,14 @@ async fn it_inherits_no_environment_and_no_descriptor() {
     }
 }
 
+/// The kernel may tell the child of its job after it has read the job: what tells it of the parent's end, too.
+#[tokio::test]
+async fn a_signal_for_the_job_that_comes_late_does_not_end_the_call() {
+    for house in House::both(SandboxMode::Strict) {
+        assert_eq!(house.inside("late-signal").await, "reached 0");
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[tokio::test]
 async fn the_calls_that_kernels_are_broken_through_are_refused() {

@@ -2,7 +2,7 @@
 //!
 //! `PR_SET_PDEATHSIG` would fire when the *thread* that started the child ends, and a runtime's threads
 //! come and go. The parent's end of our standard input closes exactly when the parent is gone or has
-//! given up on us: the kernel then sends `SIGIO`, on which we end. No thread, no loop.
+//! given up on us: the kernel then sends `SIGIO`, on which we look and end. No thread, no loop.
 #![allow(
     unsafe_code,
     reason = "fcntl(F_SETOWN), signal and poll have no safe wrapper here"
@@ -38,8 +38,12 @@ pub(super) fn tie() -> io::Result<()> {
     }
 }
 
+/// The kernel tells the reader of a pipe of what was written only after it has let him read it, so the
+/// signal for the job may come when the job has been taken already: only a closed end is the end.
 extern "C" fn end(_signal: libc::c_int) {
-    super::process::exit_now(1)
+    if !matches!(parent_is_gone(0), Ok(false)) {
+        super::process::exit_now(1)
+    }
 }
 
 /// The kernel reaps the children of this process.
