@@ -6,6 +6,8 @@
 
 mod archive;
 
+pub(super) use archive::digest;
+
 use super::config::change::{self, Consent};
 use super::models::auth;
 use super::record::{Record, settings};
@@ -264,7 +266,7 @@ impl Drop for Staging {
 }
 
 fn digest_of(file: &Path) -> Result<String, Failure> {
-    let digest = File::open(file).and_then(|mut file| archive::digest(&mut file));
+    let digest = File::open(file).and_then(|mut file| digest(&mut file));
     Ok(digest.map_err(|e| cannot("read", file, e))?.1)
 }
 

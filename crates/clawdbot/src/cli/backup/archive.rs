@@ -187,7 +187,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Length and SHA-256 of what is left to read.
-pub(super) fn digest(data: &mut impl Read) -> io::Result<(u64, String)> {
+pub(in crate::cli) fn digest(data: &mut impl Read) -> io::Result<(u64, String)> {
     struct Hash(Sha256, u64);
     impl Write for Hash {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

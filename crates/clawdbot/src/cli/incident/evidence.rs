@@ -3,6 +3,7 @@
 //! The log vouches for itself. For the other files there is a list of digests, and the digest of that list
 //! is a record in the log, written before the log is copied.
 
+use super::super::backup;
 use super::super::record::{Record, settings};
 use super::super::{CliResult, Exit, Failure};
 use super::cannot;
@@ -13,9 +14,8 @@ use clap::Args;
 use clawdbot_audit::{
     Against, Records, Verdict, VerifierKey, human_line, root_key, verify_against,
 };
-use clawdbot_domain::{Event, UnixTime};
+use clawdbot_domain::{Event, UnixTime, sha256_hex};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -73,7 +73,7 @@ pub(super) fn preserve(home: &Home, dir: &Path) -> CliResult {
     std::fs::write(dir.join(LIST), &list).map_err(copied)?;
     let event = Event::IncidentPreserved {
         folder: dir.display().to_string(),
-        sha256: digest(list.as_bytes()),
+        sha256: sha256_hex(list.as_bytes()),
     };
     record.act(&event, || Ok::<_, io::Error>(()))?;
     // Closing it signs what it wrote.
@@ -126,7 +126,7 @@ fn check(dir: &Path, key: Option<&str>) -> Result<String, Failure> {
     }
     let list = std::fs::read_to_string(dir.join(LIST))
         .map_err(|e| cannot("read", dir.join(LIST).display(), e))?;
-    if !log_knows(&logs, &digest(list.as_bytes()))? {
+    if !log_knows(&logs, &sha256_hex(list.as_bytes()))? {
         return Err(Failure::new(
             Exit::Tampered,
             format!("{LIST} is not the list that the log tells of"),
@@ -213,11 +213,8 @@ fn list_of(dir: &Path) -> io::Result<String> {
     for name in entries(dir)? {
         let path = dir.join(&name);
         if name != LIST && std::fs::symlink_metadata(&path)?.is_file() {
-            let mut hash = Sha256::new();
-            io::copy(&mut File::open(&path)?, &mut hash)?;
-            let name = name.to_string_lossy();
-            let digest = clawdbot_domain::hex(&hash.finalize());
-            list += &[digest.as_str(), "  ", &name, "\n"].concat();
+            let (_, digest) = backup::digest(&mut File::open(&path)?)?;
+            list += &[digest.as_str(), "  ", &name.to_string_lossy(), "\n"].concat();
         }
     }
     Ok(list)
@@ -270,8 +267,4 @@ fn sync_all(dir: &Path) -> io::Result<()> {
         }
     }
     File::open(dir)?.sync_all()
-}
-
-fn digest(bytes: &[u8]) -> String {
-    clawdbot_domain::hex(&Sha256::digest(bytes))
 }
