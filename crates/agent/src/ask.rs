@@ -43,7 +43,7 @@ impl Agent {
             call,
             approval,
         } = invocation;
-        let boundary = crate::agent::boundary(who);
+        let boundary = crate::turn::boundary(who);
         let taint = session.as_ref().map_or(Taint::Clean, |s| s.taint);
         let mut asking = Asking {
             principal,

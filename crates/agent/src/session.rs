@@ -1,7 +1,8 @@
 //! The session a turn belongs to. What it takes in is durable before anything can follow from it.
 
-use crate::agent::{Agent, Said};
+use crate::agent::Agent;
 use crate::error::TurnError;
+use crate::turn::Said;
 use clawdbot_domain::{SessionId, TokenId, TurnId, UnixTime};
 use clawdbot_sessions::{Session, SessionError, SessionStore, Speaker, Spoken, TurnState};
 use std::future::Future;

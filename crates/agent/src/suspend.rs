@@ -3,8 +3,9 @@
 //! Nothing that was screened is kept as screened: whoever could write the file would make it so. What is
 //! taken up again is looked at again, by the guard as it is then.
 
-use crate::agent::{Agent, Question, Turn};
+use crate::agent::Agent;
 use crate::error::TurnError;
+use crate::turn::{Question, Turn};
 use clawdbot_domain::{Channel, Provenance, Taint, Untrusted, Usage};
 use clawdbot_guard::Screened;
 use clawdbot_providers::{Message, ProposedCall};

@@ -1,9 +1,10 @@
 //! The way out of a turn: what the model says to people, and what it puts into a call.
 
 use crate::act::{Asking, Refusal};
-use crate::agent::{Agent, Said};
+use crate::agent::Agent;
 use crate::error::TurnError;
 use crate::step::{Emitter, Step};
+use crate::turn::Said;
 use clawdbot_domain::{
     Channel, Event, Outcome, RequestId, SessionId, Taint, ToolCall, Who, sha256_hex,
 };

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{Decided, TurnState};
 use clawdbot_domain::sha256_hex;
+use clawdbot_domain::{Effect, ToolCall, ToolName, TurnId};
 
 struct Home {
     dir: tempfile::TempDir,

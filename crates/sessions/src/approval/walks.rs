@@ -3,6 +3,7 @@
 
 use super::tests::{at, request};
 use super::*;
+use clawdbot_domain::ToolName;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
