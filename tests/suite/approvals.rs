@@ -4,28 +4,28 @@ use serde_json::{Value, json};
 use testkit::{Answer, Call, Gateway, Home, Reply, Upstream};
 
 const CHAT: &str = "/v1/chat/completions";
-const INVOKE: &str = "/tools/invoke";
+pub(crate) const INVOKE: &str = "/tools/invoke";
 
-fn restrictive(home: Home) -> Gateway {
+pub(crate) fn restrictive(home: Home) -> Gateway {
     home.set("gateway.tools.allowList", r#"["read_file", "write_file"]"#);
     home.start()
 }
 
-fn write(content: &str) -> Value {
+pub(crate) fn write(content: &str) -> Value {
     json!({"name": "write_file", "arguments": {"path": "out.txt", "content": content}})
 }
 
-fn with(mut call: Value, approval: &str) -> Value {
+pub(crate) fn with(mut call: Value, approval: &str) -> Value {
     call["approval"] = json!(approval);
     call
 }
 
-fn written(gateway: &Gateway) -> Option<String> {
+pub(crate) fn written(gateway: &Gateway) -> Option<String> {
     std::fs::read_to_string(gateway.home.workspace().join("out.txt")).ok()
 }
 
 /// The id of the approval that a call waits for.
-fn waits(answer: &Answer) -> String {
+pub(crate) fn waits(answer: &Answer) -> String {
     assert_eq!(answer.status, 202, "{}", answer.text());
     let body = answer.json();
     let approval = body
@@ -34,14 +34,14 @@ fn waits(answer: &Answer) -> String {
     approval.and_then(Value::as_str).unwrap().to_owned()
 }
 
-fn approve(gateway: &Gateway, id: &str) {
+pub(crate) fn approve(gateway: &Gateway, id: &str) {
     let _ = gateway
         .home
         .run(&["approvals", "approve", id])
         .ok("approve");
 }
 
-fn code(answer: &Answer) -> String {
+pub(crate) fn code(answer: &Answer) -> String {
     answer.json()["error"]["code"]
         .as_str()
         .unwrap_or_default()
@@ -286,7 +286,7 @@ fn what_a_screen_would_hide_is_written_out_where_a_person_decides() {
 }
 
 /// A model that proposes to write a file, and reports what it was told.
-fn writer() -> Upstream {
+pub(crate) fn writer() -> Upstream {
     Upstream::thinking(|seen, _| {
         let body = seen.json();
         let last = body["messages"]
@@ -304,7 +304,7 @@ fn writer() -> Upstream {
     })
 }
 
-fn question() -> Value {
+pub(crate) fn question() -> Value {
     json!({"model": "clawdbot/main", "messages": [{"role": "user", "content": "write it"}]})
 }
 
@@ -501,14 +501,14 @@ fn a_tainted_session_may_change_something_once_a_person_has_seen_the_call() {
 }
 
 /// `clawdbot chat` on a terminal of its own, on which this is typed.
-fn on_a_terminal(gateway: &Gateway, typed: &str) -> String {
+pub(crate) fn on_a_terminal(gateway: &Gateway, typed: &str) -> String {
     let program = r#"
 import os, pty, sys, time
 typed = sys.argv[1].encode().split(b"|")
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(sys.argv[2], sys.argv[2:])
-seen, asked = b"", [b"> ", b"[y/N] ", b"> "]
+seen, prompts = b"", (b"\n> ", b"[y/N] ", b"again] ")
 at = 0
 while True:
     try:
@@ -518,9 +518,8 @@ while True:
     if not piece:
         break
     seen += piece
-    if typed and seen[at:].endswith(asked[0]):
+    if typed and seen[at:].endswith(prompts):
         at = len(seen)
-        asked.pop(0)
         os.write(terminal, typed.pop(0) + b"\n")
 os.waitpid(pid, 0)
 sys.stdout.write(seen.decode(errors="replace"))

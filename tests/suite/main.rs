@@ -10,6 +10,7 @@
 )]
 
 mod approvals;
+mod approvals_always;
 mod architecture;
 mod audit_clock;
 mod audit_disk;

@@ -163,6 +163,7 @@ fn more_samples() -> Vec<Event> {
             tool: tool(),
             arguments_sha256: text(),
             requested_by: requested_by(),
+            always: true,
         },
         Event::ApprovalDenied {
             approval: approval(),

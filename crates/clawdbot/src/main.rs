@@ -7,6 +7,7 @@
 
 mod cli;
 mod client;
+mod for_good;
 mod home;
 mod incident;
 mod logging;

@@ -69,6 +69,10 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
         edge: edge_rules(settings),
         ready: ready(keepers.clone()),
         posture: posture(settings, &keepers.sandbox),
+        for_good: {
+            let home = home.clone();
+            Box::new(move |call| crate::for_good::prepare(&home, call))
+        },
         config: crate::cli::told(&Values::from(settings), &Values::from(&*keepers.started)),
     })
 }
@@ -134,6 +138,7 @@ pub fn tool_policy(settings: &Settings) -> ToolPolicy {
         },
         rule_of_two,
     )
+    .approving(tools.approved_calls.iter().cloned())
 }
 
 /// The guard under these settings.

@@ -151,6 +151,15 @@ impl<'a> Walk<'a> {
     fn entry(&mut self, full: &str, value: &'a RawValue) -> serde_json::Result<()> {
         let place = self.place(value);
         if let Some(key) = Key::find(full) {
+            if let Some(name) = repeated(value) {
+                self.document.ambiguous = true;
+                let problem = format!("holds {name:?} twice in one object");
+                let error = ConfigError::new(place, problem).key(full);
+                self.document
+                    .faults
+                    .push(error.remedy("keep one of the two"));
+                return Ok(());
+            }
             let value = serde_json::from_str(value.get())?;
             self.document.leaves.push(Leaf { key, value, place });
         } else if !is_group(full) {
@@ -176,6 +185,26 @@ impl<'a> Walk<'a> {
             column,
         }
     }
+}
+
+/// A name that stands twice in one object, anywhere inside: of two such values the last one counts, and whoever
+/// reads the file may have read the first.
+pub(crate) fn repeated(raw: &RawValue) -> Option<String> {
+    let text = raw.get();
+    if text.starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+        return items.into_iter().find_map(repeated);
+    }
+    if !text.starts_with('{') {
+        return None;
+    }
+    let Entries(entries) = serde_json::from_str(text).ok()?;
+    let mut seen = BTreeSet::new();
+    entries.into_iter().find_map(|(name, value)| {
+        let again = seen.contains(&name).then(|| name.clone());
+        seen.insert(name);
+        again.or_else(|| repeated(value))
+    })
 }
 
 /// True for the part of a key before one of its dots.

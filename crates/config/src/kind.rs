@@ -3,13 +3,18 @@
 //! Each kind carries the place of its value in [`Values`], so a row in the table of keys that names
 //! a field of the wrong type does not compile.
 
+use crate::approved;
 use crate::bind::{self, Bind};
 use crate::check;
+use crate::document::repeated;
 use crate::settings::{ModelRef, SearchKind};
 use crate::values::Values;
-use clawdbot_domain::{Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode};
+use clawdbot_domain::{
+    ApprovedCall, Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode,
+};
 use ipnet::IpNet;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::fmt::Display;
 
 /// The field of a key.
@@ -39,6 +44,7 @@ pub(crate) enum Kind {
     Commands(At<Vec<String>>),
     Tools(At<Vec<ToolName>>),
     ToolsOrAll(At<Vec<String>>),
+    Calls(At<Vec<ApprovedCall>>),
 }
 
 const ENVS: [(&str, TokenEnv); 2] = [("dev", TokenEnv::Dev), ("prod", TokenEnv::Prod)];
@@ -108,6 +114,7 @@ impl Kind {
             Self::Commands(at) => *at(into) = list(value, check::command)?,
             Self::Tools(at) => *at(into) = list(value, check::tool)?,
             Self::ToolsOrAll(at) => *at(into) = list(value, check::tool_or_all)?,
+            Self::Calls(at) => *at(into) = approved::list(value)?,
         }
         Ok(())
     }
@@ -141,6 +148,7 @@ impl Kind {
             | Self::ToolsOrAll(at) => texts(at(v)),
             Self::Site(at) => at(v).take().unwrap_or_else(|| "none".into()).into(),
             Self::Tools(at) => texts(at(v)),
+            Self::Calls(at) => approved::to_json(at(v)),
         }
     }
 
@@ -172,6 +180,13 @@ impl Kind {
             | Self::Tools(_) => match serde_json::from_str(text) {
                 Ok(array @ Value::Array(_)) => Ok(array),
                 Ok(_) | Err(_) => Err(array_form(text)),
+            },
+            Self::Calls(_) => match serde_json::from_str::<&RawValue>(text) {
+                Ok(raw) if raw.get().starts_with('[') => match repeated(raw) {
+                    Some(name) => Err(format!("holds {name:?} twice in one object")),
+                    None => serde_json::from_str(text).map_err(|e| e.to_string()),
+                },
+                Ok(_) | Err(_) => Err(self.must_be()),
             },
         }
     }
@@ -205,6 +220,7 @@ impl Kind {
             Self::Commands(_) => "a list of program names or absolute paths".into(),
             Self::Tools(_) => "a list of tool names".into(),
             Self::ToolsOrAll(_) => "a list of tool names, or [\"*\"] for all".into(),
+            Self::Calls(_) => approved::allowed(),
         }
     }
 
@@ -234,6 +250,7 @@ impl Kind {
             | Self::Origins(_)
             | Self::Commands(_)
             | Self::ToolsOrAll(_)
+            | Self::Calls(_)
             | Self::Tools(_) => Vec::new(),
         }
     }

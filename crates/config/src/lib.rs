@@ -7,6 +7,7 @@
 //! This room starts nothing and decides nothing; it does not even look at the environment (the
 //! caller hands it in as [`Overrides`]).
 
+mod approved;
 mod bind;
 mod check;
 mod document;

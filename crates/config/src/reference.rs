@@ -88,6 +88,14 @@ fn type_of(kind: Kind) -> Value {
             list(json!({"type": "string", "enum": all}))
         }
         Kind::Tools(_) => list(json!({"type": "string", "enum": BUILT_IN_TOOLS})),
+        Kind::Calls(_) => list(json!({
+            "type": "object", "additionalProperties": false, "required": ["tool", "arguments", "token"],
+            "properties": {
+                "tool": {"type": "string", "enum": BUILT_IN_TOOLS},
+                "arguments": {"type": "object"},
+                "token": {"type": "string", "pattern": "^[A-Za-z0-9]{12}$"},
+            },
+        })),
     }
 }
 

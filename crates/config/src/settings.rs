@@ -3,7 +3,7 @@
 use crate::bind::Bind;
 use crate::values::Values;
 use clawdbot_domain::{
-    Level, ProviderName, SandboxMode, TokenEnv, ToolLimit, ToolName, ToolPolicyMode,
+    ApprovedCall, Level, ProviderName, SandboxMode, TokenEnv, ToolLimit, ToolName, ToolPolicyMode,
 };
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -115,7 +115,7 @@ pub struct WorkspacePlan {
 }
 
 /// `gateway.tools.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ToolSettings {
     /// The policy.
     pub policy: ToolPolicyMode,
@@ -123,6 +123,8 @@ pub struct ToolSettings {
     pub allow_list: Vec<ToolName>,
     /// What never runs, whatever the policy.
     pub deny_list: Vec<ToolName>,
+    /// What a person approved for good.
+    pub approved_calls: Vec<ApprovedCall>,
     /// What `search_web` asks.
     pub search: Option<Search>,
 }
@@ -327,6 +329,7 @@ impl From<&Values> for Gateway {
                 policy: v.tool_policy,
                 allow_list: v.allow_list.clone(),
                 deny_list: v.deny_list.clone(),
+                approved_calls: v.approved_calls.clone(),
                 search: (v.search.is_some() || v.search_kind != SearchKind::SearXng).then(|| {
                     Search {
                         kind: v.search_kind,

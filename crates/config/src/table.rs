@@ -7,7 +7,7 @@ use crate::weaken::Weaker;
 use clawdbot_domain::ProviderName;
 
 /// Every key, in the order of the reference.
-pub static KEYS: [Key; 47] = [
+pub static KEYS: [Key; 48] = [
     key(
         "gateway.bind",
         Kind::Bind(|v| &mut v.bind),
@@ -196,6 +196,15 @@ pub static KEYS: [Key; 47] = [
         "The tools that never run, whatever the policy.",
     )
     .weaker(Weaker::Shorter),
+    key(
+        "gateway.tools.approvedCalls",
+        Kind::Calls(|v| &mut v.approved_calls),
+        "Calls that policy `restrictive` does not ask about, because a person said yes to them for good \
+         (`clawdbot approvals approve ID --always`): one tool with exactly these arguments, of one token. No \
+         part is a pattern. It spares this one question: a tool that is not on the allow list is refused all \
+         the same, and in a session with untrusted text a person is asked all the same.",
+    )
+    .weaker(Weaker::Longer),
     key(
         "gateway.audit.enabled",
         Kind::Flag(|v| &mut v.audit.enabled),

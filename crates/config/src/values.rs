@@ -7,7 +7,9 @@ use crate::bind::Bind;
 use crate::nested;
 use crate::settings::{AuditPolicy, Cors, ModelRef, RateLimit, SearchKind, Settings};
 use crate::table::KEYS;
-use clawdbot_domain::{Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode};
+use clawdbot_domain::{
+    ApprovedCall, Level, ProviderName, SandboxMode, TokenEnv, ToolName, ToolPolicyMode,
+};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -44,6 +46,7 @@ pub struct Values {
     pub(crate) tool_policy: ToolPolicyMode,
     pub(crate) allow_list: Vec<ToolName>,
     pub(crate) deny_list: Vec<ToolName>,
+    pub(crate) approved_calls: Vec<ApprovedCall>,
     /// Names of tools, or `*`.
     pub(crate) agent_tools: Vec<String>,
     pub(crate) guard_enabled: bool,
@@ -86,6 +89,7 @@ impl Default for Values {
             tool_policy: ToolPolicyMode::Restrictive,
             allow_list: Vec::new(),
             deny_list: Vec::new(),
+            approved_calls: Vec::new(),
             agent_tools: vec!["*".to_owned()],
             guard_enabled: true,
             guard_strict: true,
@@ -193,6 +197,7 @@ impl From<&Settings> for Values {
             tool_policy: g.tools.policy,
             allow_list: g.tools.allow_list.clone(),
             deny_list: g.tools.deny_list.clone(),
+            approved_calls: g.tools.approved_calls.clone(),
             guard_enabled: g.prompt_injection.enabled,
             guard_strict: g.prompt_injection.strict_mode,
             link_hosts: g.link_hosts.clone(),

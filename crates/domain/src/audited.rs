@@ -161,12 +161,15 @@ pub enum Event {
         expires: String,
     },
     /// A person approved this very call; `actor` is who, and nobody when it was done at the home itself.
+    /// `always` when it was for good: the setting that says so has a record of its own.
     #[serde(rename = "security.approval.given")]
     ApprovalGiven {
         approval: ApprovalId,
         tool: ToolName,
         arguments_sha256: String,
         requested_by: TokenId,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        always: bool,
     },
     /// A person said no to a call.
     #[serde(rename = "security.approval.denied")]

@@ -1,5 +1,6 @@
 //! A tool, and a call of it.
 
+use crate::TokenId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{fmt, sync::Arc};
@@ -128,27 +129,84 @@ pub struct ToolCall {
 impl ToolCall {
     /// The arguments as canonical JSON (keys sorted), so that equal arguments have one text and one hash.
     pub fn canonical_arguments(&self) -> String {
-        fn sorted(value: &Value) -> Value {
-            match value {
-                Value::Object(map) => {
-                    let mut keys: Vec<_> = map.iter().collect();
-                    keys.sort_by(|a, b| a.0.cmp(b.0));
-                    Value::Object(
-                        keys.into_iter()
-                            .map(|(k, v)| (k.clone(), sorted(v)))
-                            .collect(),
-                    )
-                }
-                Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
-            }
-        }
-        sorted(&Value::Object(self.arguments.clone())).to_string()
+        canonical(&self.arguments)
     }
 
     /// SHA-256 of [`canonical_arguments`](Self::canonical_arguments), in hex: what an approval binds.
     pub fn arguments_sha256(&self) -> String {
         sha256_hex(self.canonical_arguments().as_bytes())
+    }
+}
+
+/// A call that a person said yes to for good: this tool, with these arguments, of this token.
+///
+/// It names its token, and so ends with it: rotated, revoked or expired, 90 days by default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApprovedCall {
+    /// Of which tool.
+    pub tool: ToolName,
+    /// The whole arguments. No part of them is a pattern.
+    pub arguments: Map<String, Value>,
+    /// Whose calls.
+    pub token: TokenId,
+}
+
+impl ApprovedCall {
+    /// Of arguments as text; none when that is no JSON object.
+    pub fn of_text(tool: &ToolName, arguments: &str, token: &TokenId) -> Option<Self> {
+        Some(Self {
+            tool: tool.clone(),
+            arguments: serde_json::from_str(arguments).ok()?,
+            token: token.clone(),
+        })
+    }
+
+    /// Whether it is for this call. Arguments are compared as canonical text: `1` is not `1.0`.
+    pub fn is_for(&self, token: &TokenId, tool: &ToolName, arguments: &Map<String, Value>) -> bool {
+        self.token == *token
+            && self.tool == *tool
+            && canonical(&self.arguments) == canonical(arguments)
+    }
+
+    /// The arguments as canonical JSON, like a call's.
+    pub fn canonical_arguments(&self) -> String {
+        canonical(&self.arguments)
+    }
+
+    /// As people write it, keys sorted.
+    pub fn to_json(&self) -> Value {
+        let mut entry = Map::new();
+        entry.insert("arguments".into(), sorted(&self.arguments));
+        entry.insert("token".into(), self.token.as_str().into());
+        entry.insert("tool".into(), self.tool.as_str().into());
+        Value::Object(entry)
+    }
+
+    /// A short name to tell it by.
+    pub fn id(&self) -> String {
+        let mut hash = sha256_hex(self.to_json().to_string().as_bytes());
+        hash.truncate(12);
+        hash
+    }
+}
+
+/// Canonical JSON: keys sorted on every level.
+fn canonical(arguments: &Map<String, Value>) -> String {
+    sorted(arguments).to_string()
+}
+
+fn sorted(map: &Map<String, Value>) -> Value {
+    let mut keys: Vec<_> = map.iter().collect();
+    keys.sort_by(|a, b| a.0.cmp(b.0));
+    let entries = keys.into_iter().map(|(k, v)| (k.clone(), sorted_value(v)));
+    Value::Object(entries.collect())
+}
+
+fn sorted_value(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => sorted(map),
+        Value::Array(items) => Value::Array(items.iter().map(sorted_value).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
@@ -209,5 +267,36 @@ mod tests {
         );
         assert_eq!(a.canonical_arguments(), r#"{"a":1,"b":{"c":3,"d":2}}"#);
         assert_eq!(a.arguments_sha256(), b.arguments_sha256());
+    }
+
+    #[test]
+    fn a_call_approved_for_good_is_that_call_and_none_that_looks_like_it() {
+        let arguments = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
+        let (token, tool) = (TokenId::new("t1"), ToolName::parse("write_file").unwrap());
+        let approved = ApprovedCall {
+            tool: tool.clone(),
+            arguments: arguments(r#"{"a":"x","n":1,"in":{"b":2,"a":[1]}}"#),
+            token: token.clone(),
+        };
+        let other_order = arguments(r#"{"in":{"a":[1],"b":2},"n":1,"a":"x"}"#);
+        assert!(approved.is_for(&token, &tool, &other_order));
+        for other in [
+            r#"{"a":"x ","n":1,"in":{"b":2,"a":[1]}}"#,
+            r#"{"a":"х","n":1,"in":{"b":2,"a":[1]}}"#,
+            r#"{"a":"x","n":1.0,"in":{"b":2,"a":[1]}}"#,
+            r#"{"a":"x","n":"1","in":{"b":2,"a":[1]}}"#,
+            r#"{"a":"x","n":1,"in":{"b":2,"a":[1,1]}}"#,
+            r#"{"a":"x","n":1,"in":{"b":2,"a":[1]},"m":null}"#,
+            r#"{"a":"*","n":1,"in":{"b":2,"a":[1]}}"#,
+            "{}",
+        ] {
+            assert!(
+                !approved.is_for(&token, &tool, &arguments(other)),
+                "{other}"
+            );
+        }
+        assert!(!approved.is_for(&TokenId::new("t2"), &tool, &other_order));
+        let edit = ToolName::parse("edit_file").unwrap();
+        assert!(!approved.is_for(&token, &edit, &other_order));
     }
 }

@@ -15,7 +15,7 @@ mod text;
 mod time;
 
 pub use audited::{Audited, Class, Event, Level, Outcome, Usage, Who};
-pub use call::{BadToolName, Effect, ToolCall, ToolName, ToolSpec, hex, sha256_hex};
+pub use call::{ApprovedCall, BadToolName, Effect, ToolCall, ToolName, ToolSpec, hex, sha256_hex};
 pub use limit::ToolLimit;
 pub use mode::{SandboxMode, ToolPolicyMode, UnknownMode};
 pub use principal::{

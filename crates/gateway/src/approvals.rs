@@ -2,16 +2,17 @@
 //! what became of it.
 
 use crate::answer::ApiError;
-use crate::body::json_of;
+use crate::body::{ADMIN_BODY, body_of, json_of, not_json};
 use crate::caller::Caller;
+use crate::live::ForGood;
 use crate::record::{blocking, recorded};
 use crate::routes::{Handled, id_in};
 use axum::body::Body;
-use clawdbot_domain::{ApprovalId, Effect, SessionId, TokenId, ToolName, TurnId, UnixTime};
+use clawdbot_domain::{ApprovalId, Effect, SessionId, Taint, TokenId, ToolName, TurnId, UnixTime};
 use clawdbot_sessions::{ApprovalInfo, ApprovalState, SessionError};
 use http::{Request, StatusCode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A call that waits for a person, or waited.
@@ -111,21 +112,38 @@ pub(crate) async fn show(caller: Caller, request: Request<Body>) -> Handled {
     ))
 }
 
+/// A yes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Approve {
+    /// For good: the very same call of the same token is not asked about again where nothing but policy
+    /// `restrictive` asks. It is written into the settings.
+    #[serde(default)]
+    always: bool,
+}
+
 /// `POST /approvals/{id}/approve`.
 pub(crate) async fn approve(caller: Caller, request: Request<Body>) -> Handled {
-    decide(&caller, id_of(&request), true).await
+    let id = id_of(&request);
+    let body = body_of(request, ADMIN_BODY).await?;
+    let yes = if body.is_empty() {
+        Approve::default()
+    } else {
+        serde_json::from_slice(&body).map_err(not_json)?
+    };
+    decide(&caller, id, true, yes.always).await
 }
 
 /// `POST /approvals/{id}/deny`.
 pub(crate) async fn deny(caller: Caller, request: Request<Body>) -> Handled {
-    decide(&caller, id_of(&request), false).await
+    decide(&caller, id_of(&request), false, false).await
 }
 
 fn id_of(request: &Request<Body>) -> ApprovalId {
     ApprovalId::new(id_in(request))
 }
 
-async fn decide(caller: &Caller, id: ApprovalId, give: bool) -> Handled {
+async fn decide(caller: &Caller, id: ApprovalId, give: bool, always: bool) -> Handled {
     let store = Arc::clone(&caller.rooms().sessions);
     let (looking, wanted) = (Arc::clone(&store), id.clone());
     let look = move || Ok(looking.approval(None, &wanted, UnixTime::now())?);
@@ -134,11 +152,41 @@ async fn decide(caller: &Caller, id: ApprovalId, give: bool) -> Handled {
         let (id, state) = (asked.id.to_string(), asked.state);
         return Err(SessionError::NotSo { id, state }.into());
     }
+    // Made ready before the yes, so that what cannot be for good is not approved even once.
+    let for_good = if always {
+        Some(for_good(caller, &asked).await?)
+    } else {
+        None
+    };
     let by = format!("token {}", caller.principal().token);
     let work = move || {
         let decided = store.decide(&id, give, &by, UnixTime::now());
         decided.map_err(ApiError::from)
     };
-    let decided = recorded(caller, vec![asked.decided_event(give)], work).await?;
+    let decided = recorded(caller, vec![asked.decided_event(give, always)], work).await?;
+    if let Some(ForGood { events, make }) = for_good {
+        let make = move || make().map_err(|why| ApiError::unavailable("settings", why));
+        recorded(caller, events, make).await?;
+    }
     Ok(json_of(StatusCode::OK, &Approval::from(decided)))
+}
+
+/// The change of the settings that makes a yes one for good, where it can be one.
+async fn for_good(caller: &Caller, asked: &ApprovalInfo) -> Result<ForGood, ApiError> {
+    let refused = |why| ApiError::new(StatusCode::FORBIDDEN, "not_for_good", why);
+    let rooms = Arc::clone(caller.rooms());
+    let asked = asked.clone();
+    blocking(move || {
+        let taint = match &asked.session {
+            None => Taint::Clean,
+            Some(id) => rooms.sessions.session(None, id, UnixTime::now())?.taint,
+        };
+        let policy = rooms.agent.policy();
+        let may = policy.may_be_for_good(&asked.tool, asked.effect, taint);
+        may.map_err(refused)?;
+        let call = asked.for_good();
+        let call = call.ok_or_else(|| refused("its arguments cannot be read".to_owned()))?;
+        (rooms.for_good)(&call).map_err(refused)
+    })
+    .await
 }

@@ -42,7 +42,7 @@ pub use caller::Caller;
 pub use edge::{Cors, EdgeRules};
 pub use limit::{Limit, SlidingLog};
 pub use listen::{Bind, CannotListen, Listener, Peers};
-pub use live::{Live, Ready, Rooms};
+pub use live::{ForGood, Live, PrepareForGood, Ready, Rooms};
 pub use serve::{Drained, Serving, serve};
 pub use stop::{Stop, Stopper};
 pub use tls::{Tls, TlsError};

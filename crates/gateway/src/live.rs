@@ -3,6 +3,7 @@
 use crate::edge::EdgeRules;
 use clawdbot_agent::Agent;
 use clawdbot_auth::{Authenticator, TokenStore};
+use clawdbot_domain::{ApprovedCall, Event};
 use clawdbot_providers::Directory;
 use clawdbot_sessions::SessionStore;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// What `/ready` says of one part: its name, and what is wrong with it if anything is.
 pub type Ready = (&'static str, Result<(), String>);
+
+/// Makes such a change ready, or says why it cannot be.
+pub type PrepareForGood = Box<dyn Fn(&ApprovedCall) -> Result<ForGood, String> + Send + Sync>;
+
+/// A change of the settings that is ready to be made, and not made when it is dropped.
+pub struct ForGood {
+    /// What is written down before it is made.
+    pub events: Vec<Event>,
+    /// Makes it: durable when this returns.
+    pub make: Box<dyn FnOnce() -> Result<(), String> + Send>,
+}
 
 /// Everything a request needs, under one set of settings.
 pub struct Rooms {
@@ -27,6 +39,8 @@ pub struct Rooms {
     pub edge: EdgeRules,
     /// What `/ready` and `/status` report.
     pub ready: Box<dyn Fn() -> Vec<Ready> + Send + Sync>,
+    /// Makes ready to write a person's yes for good into the settings.
+    pub for_good: PrepareForGood,
     /// One line a setting that people ask for first, for `/status`.
     pub posture: Vec<(&'static str, String)>,
     /// Every setting in force, which `/status` tells an admin.

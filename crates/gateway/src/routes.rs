@@ -170,8 +170,8 @@ pub(crate) const TABLE: &[Row] = &[
         .gives::<approvals::Approvals>(200),
     row("GET", "/approvals/{id}", TOOLS, "showApproval", "What became of a call of the caller's own that waits for a person")
         .gives::<approvals::Approval>(200),
-    row("POST", "/approvals/{id}/approve", ADMIN, "approve", "Say yes to this very call; it counts once, and until five minutes after it was asked for")
-        .gives::<approvals::Approval>(200),
+    row("POST", "/approvals/{id}/approve", ADMIN, "approve", "Say yes to this very call; it counts once, and until five minutes after it was asked for; or, with `always`, for good")
+        .takes_perhaps::<approvals::Approve>().gives::<approvals::Approval>(200),
     row("POST", "/approvals/{id}/deny", ADMIN, "deny", "Say no to this very call")
         .gives::<approvals::Approval>(200),
     row("GET", "/turns", ADMIN, "listTurns", "Turns, relays and calls that run, and turns that wait for a person")

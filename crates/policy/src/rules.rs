@@ -3,10 +3,10 @@
 use crate::decision::{Ask, Decision, Denial, Explanation, Permit, RuleSaid, Verdict};
 use crate::limits::{Agent, agent_rule, token_rule};
 use clawdbot_domain::{
-    Approval, Effect, Principal, SandboxMode, Scope, Taint, ToolCall, ToolLimit, ToolName,
-    ToolPolicyMode, UnixTime, Who,
+    Approval, ApprovedCall, Effect, Principal, SandboxMode, Scope, Taint, ToolCall, ToolLimit,
+    ToolName, ToolPolicyMode, UnixTime, Who,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -62,6 +62,8 @@ pub struct ToolPolicy {
     deny_list: BTreeSet<ToolName>,
     sandbox: SandboxRule,
     rule_of_two: RuleOfTwo,
+    /// Calls that a person approved for good.
+    approved: Vec<ApprovedCall>,
     /// The agent whose calls these are, and its limit.
     agent: Option<Agent>,
 }
@@ -81,8 +83,16 @@ impl ToolPolicy {
             deny_list: deny_list.into_iter().collect(),
             sandbox,
             rule_of_two,
+            approved: Vec::new(),
             agent: None,
         }
+    }
+
+    /// The same, but these calls are not asked about where nothing but policy `restrictive` asks.
+    #[must_use]
+    pub fn approving(mut self, calls: impl IntoIterator<Item = ApprovedCall>) -> Self {
+        self.approved = calls.into_iter().collect();
+        self
     }
 
     /// The same rules for the calls of one agent, which has a limit of its own.
@@ -105,7 +115,8 @@ impl ToolPolicy {
 
     /// Decides one call. The only maker of [`Permit`]s.
     pub fn decide(&self, call: ToolCall, facts: Facts<'_>) -> Decision {
-        let explanation = self.explain(&call.name, call.effect, command_of(&call), facts);
+        let arguments = Some(&call.arguments);
+        let explanation = self.explain(&call.name, call.effect, arguments, facts);
         match explanation.verdict() {
             Verdict::Allow => Decision::Allow(Permit::new(call, facts.who.clone(), &explanation)),
             Verdict::Ask => match facts.approval {
@@ -116,13 +127,32 @@ impl ToolPolicy {
         }
     }
 
-    /// What each rule says of a call of this tool. `command` is the first word of a command to run,
-    /// when it is known.
+    /// Whether a person's yes to such a call can be for good. It spares the question of policy
+    /// `restrictive` and no other, so where another asks, or none, it would do nothing but lie in wait.
+    ///
+    /// # Errors
+    /// In words, why not.
+    pub fn may_be_for_good(
+        &self,
+        tool: &ToolName,
+        effect: Effect,
+        taint: Taint,
+    ) -> Result<(), String> {
+        if let Some(asks) = self.rule_of_two_rule(effect, taint) {
+            return Err(format!("{}, and no yes is for good there", asks.why));
+        }
+        if self.mode == ToolPolicyMode::Restrictive && effect.changes_state() {
+            return Ok(());
+        }
+        Err(format!("policy {} asks nobody about {tool}", self.mode))
+    }
+
+    /// What each rule says of a call of this tool, with these arguments when they are known.
     pub fn explain(
         &self,
         tool: &ToolName,
         effect: Effect,
-        command: Option<&str>,
+        arguments: Option<&Map<String, Value>>,
         facts: Facts<'_>,
     ) -> Explanation {
         let rules = [
@@ -133,8 +163,8 @@ impl ToolPolicy {
                 .and_then(|agent| agent_rule(agent, tool)),
             Some(self.policy_rule(tool)),
             self.deny_list_rule(tool),
-            self.approval_rule(tool, effect),
-            (effect == Effect::Execute).then(|| self.command_rule(command)),
+            self.approval_rule(tool, effect, arguments, facts),
+            (effect == Effect::Execute).then(|| self.command_rule(arguments.and_then(command_of))),
             self.rule_of_two_rule(effect, facts.taint),
         ];
         Explanation {
@@ -178,10 +208,28 @@ impl ToolPolicy {
         })
     }
 
-    /// Restrictive: whatever is more than a read is asked about, call by call.
-    fn approval_rule(&self, tool: &ToolName, effect: Effect) -> Option<RuleSaid> {
-        let asks = self.mode == ToolPolicyMode::Restrictive && effect.changes_state();
-        asks.then(|| RuleSaid {
+    /// Restrictive: whatever is more than a read is asked about, call by call, unless a person said yes to
+    /// this very call for good. That spares this question only: what another rule asks is asked.
+    fn approval_rule(
+        &self,
+        tool: &ToolName,
+        effect: Effect,
+        arguments: Option<&Map<String, Value>>,
+        facts: Facts<'_>,
+    ) -> Option<RuleSaid> {
+        if self.mode != ToolPolicyMode::Restrictive || !effect.changes_state() {
+            return None;
+        }
+        let token = &facts.principal.token;
+        let is_approved = |arguments| {
+            let mut approved = self.approved.iter();
+            approved.find(|call| call.is_for(token, tool, arguments))
+        };
+        if let Some(call) = arguments.and_then(is_approved) {
+            let why = format!("a person approved this very call for good ({})", call.id());
+            return Some(said("tools.approvedCalls", Verdict::Allow, why));
+        }
+        Some(RuleSaid {
             rule: "tools.policy",
             verdict: Verdict::Ask,
             why: format!(
@@ -326,8 +374,8 @@ pub(crate) fn said(rule: &'static str, verdict: Verdict, why: impl Into<String>)
 }
 
 /// The first word of a command call: `{"command": ["ls", "-l"]}`.
-fn command_of(call: &ToolCall) -> Option<&str> {
-    match call.arguments.get("command")? {
+fn command_of(arguments: &Map<String, Value>) -> Option<&str> {
+    match arguments.get("command")? {
         Value::Array(argv) => argv.first()?.as_str(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
             None
@@ -349,5 +397,7 @@ pub(crate) fn set_list<T: Ord + ToString>(key: &str, items: &BTreeSet<T>) -> Str
     )
 }
 
+#[cfg(test)]
+mod for_good;
 #[cfg(test)]
 pub(crate) mod tests;

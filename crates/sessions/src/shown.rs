@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const MAX_LETTERS: usize = 16;
 
 /// JSON with every character escaped that does not show as itself.
-pub(crate) fn json(json: &str) -> String {
+pub fn json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if hides(c) {

@@ -1,6 +1,8 @@
 //! `clawdbot approvals`: calls that wait for a person. Works on the store of this home, so also while no
 //! gateway answers.
 
+mod always;
+
 use super::record::{Record, settings};
 use super::sessions::{failed, open};
 use super::{CliResult, Exit};
@@ -37,6 +39,9 @@ pub enum ApprovalsCommand {
     Approve {
         /// The approval's id
         id: String,
+        /// And do not ask about this very call of this token again: it is written into the settings
+        #[arg(long)]
+        always: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -49,6 +54,9 @@ pub enum ApprovalsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Calls that were approved for good
+    #[command(subcommand)]
+    Always(always::AlwaysCommand),
 }
 
 pub fn run(command: ApprovalsCommand, home: &Home) -> CliResult {
@@ -65,14 +73,32 @@ pub fn run(command: ApprovalsCommand, home: &Home) -> CliResult {
             list(&found, json, now);
         }
         ApprovalsCommand::Show { id, json } => show(&one(&id)?, json),
-        ApprovalsCommand::Approve { id, json } => decide(home, &one(&id)?, true, json)?,
-        ApprovalsCommand::Deny { id, json } => decide(home, &one(&id)?, false, json)?,
+        ApprovalsCommand::Approve { id, always, json } => {
+            let answer = if always { Answer::Always } else { Answer::Yes };
+            decide(home, &one(&id)?, answer, json)?;
+        }
+        ApprovalsCommand::Deny { id, json } => decide(home, &one(&id)?, Answer::No, json)?,
+        ApprovalsCommand::Always(command) => return always::run(command, home),
     }
     Ok(Exit::Done)
 }
 
+/// What a person says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    Always,
+    No,
+}
+
 /// Written down, then decided.
-fn decide(home: &Home, asked: &ApprovalInfo, give: bool, json: bool) -> Result<(), super::Failure> {
+fn decide(
+    home: &Home,
+    asked: &ApprovalInfo,
+    answer: Answer,
+    json: bool,
+) -> Result<(), super::Failure> {
+    let give = answer != Answer::No;
     let store = open(home)?;
     if asked.state != ApprovalState::Waiting {
         let (id, state) = (asked.id.to_string(), asked.state);
@@ -81,12 +107,22 @@ fn decide(home: &Home, asked: &ApprovalInfo, give: bool, json: bool) -> Result<(
             state,
         }));
     }
+    // Made ready before the yes, so that what cannot be for good is not approved even once.
+    let for_good = if answer == Answer::Always {
+        Some(always::prepare(home, &store, asked)?)
+    } else {
+        None
+    };
     let record = Record::open(home, &settings(home)?)?;
     let decided = record.act_with(
-        &asked.decided_event(give),
+        &asked.decided_event(give, for_good.is_some()),
         || store.decide(&asked.id, give, AT_HOME, UnixTime::now()),
         |error| failed(&error),
     )?;
+    drop(record);
+    if let Some(for_good) = for_good {
+        for_good.make(home, json)?;
+    }
     if json {
         say!("{}", as_json(&decided));
         return Ok(());

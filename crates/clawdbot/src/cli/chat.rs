@@ -202,17 +202,37 @@ async fn decide(client: &Client, waits: &Value) -> Result<(), Failure> {
     for reason in reasons.iter().flatten().filter_map(Value::as_str) {
         note!("  because {}", visible(reason));
     }
-    let _ = write!(anstream::stderr().lock(), "  run this very call? [y/N] ");
+    let path = |what: &str| format!("/approvals/{}/{what}", field(waits, "approval"));
+    let mut answer = answered("  run this very call? [y/N, a: and do not ask again] ").await?;
+    if matches!(answer.as_str(), "a" | "A" | "always") {
+        match client
+            .post(&path("approve"), &json!({"always": true}))
+            .await
+        {
+            Ok(_) => {
+                note!("  not asked again: clawdbot approvals always list");
+                return Ok(());
+            }
+            // Nothing was decided: what cannot be for good can still be for once.
+            Err(refused) => note!("  {}", visible(refused.message())),
+        }
+        answer = answered("  run this very call, once? [y/N] ").await?;
+    }
+    let yes = matches!(answer.as_str(), "y" | "Y" | "yes");
+    let what = if yes { "approve" } else { "deny" };
+    client.post(&path(what), &json!({})).await.map(drop)
+}
+
+/// A person's answer on the terminal.
+async fn answered(question: &str) -> Result<String, Failure> {
+    let _ = write!(anstream::stderr().lock(), "{question}");
     let line = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line).map(|_| line)
     });
     let line = line.await.map_err(|e| Failure::new(Exit::Bug, e))?;
     let line = line.map_err(|e| Failure::new(Exit::Io, format!("cannot read: {e}")))?;
-    let yes = matches!(line.trim(), "y" | "Y" | "yes");
-    let what = if yes { "approve" } else { "deny" };
-    let path = format!("/approvals/{}/{what}", field(waits, "approval"));
-    client.post(&path, &json!({})).await.map(drop)
+    Ok(line.trim().to_owned())
 }
 
 /// On standard error like every step, each line marked: a command must not be able to pose as the assistant.

@@ -1,6 +1,6 @@
 //! `clawdbot config`.
 
-pub(super) mod change;
+pub(in crate::cli) mod change;
 
 use super::{CliResult, Exit, Failure};
 use crate::home::Home;

@@ -8,11 +8,12 @@ use clap::{Args, Subcommand};
 use clawdbot_auth::{AuthError, TokenStore};
 use clawdbot_config::Settings;
 use clawdbot_domain::{
-    Principal, ScopeSet, SessionId, Taint, TokenId, ToolLimit, ToolSpec, UnixTime, Who,
+    ApprovedCall, Principal, ScopeSet, SessionId, Taint, TokenId, ToolLimit, ToolSpec, UnixTime,
+    Who,
 };
 use clawdbot_policy::{Explanation, Facts, ToolPolicy, Verdict};
 use clawdbot_tools::Catalogue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 #[derive(Debug, Subcommand)]
 pub enum ToolsCommand {
@@ -64,7 +65,8 @@ pub fn run(command: ToolsCommand, home: &Home) -> CliResult {
     let loaded = settings(home)?;
     match command {
         ToolsCommand::List { whose, json } => {
-            Ok(list(&asked(home, &loaded.settings, whose)?, json))
+            let approved = &loaded.settings.gateway.tools.approved_calls;
+            Ok(list(&asked(home, &loaded.settings, whose)?, approved, json))
         }
         ToolsCommand::Check {
             name,
@@ -139,7 +141,7 @@ fn of_token(home: &Home, id: &str) -> Result<Principal, Failure> {
 }
 
 /// As the rules stand for a session that has taken in this much.
-fn explain(asked: &Asked, spec: &ToolSpec, command: Option<&str>) -> Explanation {
+fn explain(asked: &Asked, spec: &ToolSpec, arguments: Option<&Map<String, Value>>) -> Explanation {
     let facts = Facts {
         principal: &asked.principal,
         who: &Who::default(),
@@ -148,7 +150,26 @@ fn explain(asked: &Asked, spec: &ToolSpec, command: Option<&str>) -> Explanation
     };
     asked
         .policy
-        .explain(&spec.name, spec.effect, command, facts)
+        .explain(&spec.name, spec.effect, arguments, facts)
+}
+
+/// What the rules say of a call that was approved for good, made in a session without untrusted text.
+pub(super) fn of_approved(
+    home: &Home,
+    settings: &Settings,
+    call: &ApprovedCall,
+) -> Result<Explanation, Failure> {
+    let asked = Asked {
+        taint: Taint::Clean,
+        policy: wire::tool_policy(settings),
+        principal: of_token(home, call.token.as_str())?,
+    };
+    let (tools, name) = (Catalogue::default(), call.tool.as_str());
+    let valid = tools.validate("check", name, &call.canonical_arguments());
+    let valid = valid.map_err(|bad| Failure::new(Exit::BadData, bad))?;
+    let spec = tools.spec(name);
+    let spec = spec.ok_or_else(|| Failure::new(Exit::BadData, tools.unknown(name)))?;
+    Ok(explain(&asked, spec, Some(&valid.arguments)))
 }
 
 /// Every tool, and whether a call of it would be allowed.
@@ -166,14 +187,21 @@ pub(super) fn verdicts(settings: &Settings) -> Vec<(ToolSpec, Verdict)> {
         .collect()
 }
 
-fn list(asked: &Asked, as_json: bool) -> Exit {
+fn list(asked: &Asked, approved: &[ApprovedCall], as_json: bool) -> Exit {
     let tools = Catalogue::default().specs();
     let rows = tools.iter().map(|spec| {
         let explanation = explain(asked, spec, None);
-        let why = match explanation.against().first() {
+        let mut why = match explanation.against().first() {
             Some(rule) => rule.why.clone(),
             None => "every rule allows it".to_owned(),
         };
+        let for_good = approved.iter().filter(|call| call.tool == spec.name);
+        let for_good = for_good.count();
+        if for_good > 0 {
+            why.push_str("; approved for good: ");
+            why.push_str(&for_good.to_string());
+            why.push_str(" (clawdbot approvals always list)");
+        }
         (spec, explanation.verdict(), why)
     });
     if as_json {
@@ -205,10 +233,7 @@ fn check(asked: &Asked, name: &str, args: Option<&str>, as_json: bool) -> CliRes
         .map(|args| tools.validate("check", name, args))
         .transpose()
         .map_err(|bad| Failure::new(Exit::BadData, bad))?;
-    let command = call
-        .as_ref()
-        .and_then(|call| call.arguments.get("command")?.get(0)?.as_str());
-    let explanation = explain(asked, spec, command);
+    let explanation = explain(asked, spec, call.as_ref().map(|call| &call.arguments));
     if as_json {
         say!(
             "{}",

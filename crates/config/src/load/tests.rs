@@ -1,6 +1,6 @@
 use super::{Origin, Overrides};
 use crate::table::KEYS;
-use crate::{Cors, Place, RateLimit, Settings, SettingsFile, Values};
+use crate::{Cors, Key, Place, RateLimit, Settings, SettingsFile, Values};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
@@ -413,4 +413,18 @@ proptest::proptest! {
         let (_dir, file) = file_of(&whole[..at]);
         proptest::prop_assert!(file.load(&Overrides::default()).is_err());
     }
+}
+
+#[test]
+fn a_name_that_stands_twice_inside_a_value_is_refused_as_well() {
+    // Whoever reads the file may read the first; the last would count.
+    let entry = r#"{"tool": "write_file", "token": "abcdefghijkl", "arguments": {"path": "a", "path": "b"}}"#;
+    let text = format!(r#"{{"gateway": {{"tools": {{"approvedCalls": [{entry}]}}}}}}"#);
+    let said = errors_of(&text);
+    assert!(
+        said[0].contains(r#"gateway.tools.approvedCalls: holds "path" twice in one object"#),
+        "{said:?}"
+    );
+    let key = Key::find("gateway.tools.approvedCalls").unwrap();
+    assert!(key.value_of_word(&format!("[{entry}]")).is_err());
 }

@@ -48,6 +48,10 @@ pub(crate) fn others() -> Vec<(&'static str, Value)> {
             json!(["read_file", "search_web"]),
         ),
         ("gateway.tools.denyList", json!(["run_command"])),
+        (
+            "gateway.tools.approvedCalls",
+            json!([{"arguments": {"path": "a"}, "token": "abcdefghijkl", "tool": "write_file"}]),
+        ),
         ("gateway.audit.enabled", json!(false)),
         ("gateway.audit.logLevel", json!("debug")),
         ("gateway.audit.logRequests", json!(false)),

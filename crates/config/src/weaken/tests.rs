@@ -128,6 +128,11 @@ fn one_way() -> Vec<(&'static str, Value, Value)> {
             json!(["read_file", "run_command"]),
             json!(["read_file"]),
         ),
+        (
+            "gateway.tools.approvedCalls",
+            json!([]),
+            json!([{"tool": "write_file", "arguments": {}, "token": "abcdefghijkl"}]),
+        ),
         ("gateway.audit.enabled", json!(true), json!(false)),
         ("gateway.audit.logLevel", json!("debug"), json!("info")),
         ("gateway.audit.logLevel", json!("info"), json!("error")),

@@ -3,7 +3,8 @@
 use super::APPROVAL_LASTS;
 use crate::shown;
 use clawdbot_domain::{
-    ApprovalId, Effect, Event, SessionId, TokenId, ToolCall, ToolName, TurnId, UnixTime,
+    ApprovalId, ApprovedCall, Effect, Event, SessionId, TokenId, ToolCall, ToolName, TurnId,
+    UnixTime,
 };
 
 /// What became of an approval.
@@ -108,8 +109,8 @@ pub struct ApprovalInfo {
 }
 
 impl ApprovalInfo {
-    /// As it is written down when a person decides.
-    pub fn decided_event(&self, given: bool) -> Event {
+    /// As it is written down when a person decides; `always` when the yes is for good.
+    pub fn decided_event(&self, given: bool, always: bool) -> Event {
         let (approval, tool) = (self.id.clone(), self.tool.clone());
         let arguments_sha256 = self.arguments_sha256.clone();
         let requested_by = self.token.clone();
@@ -119,6 +120,7 @@ impl ApprovalInfo {
                 tool,
                 arguments_sha256,
                 requested_by,
+                always,
             }
         } else {
             Event::ApprovalDenied {
@@ -134,6 +136,11 @@ impl ApprovalInfo {
     /// that a screen hides, reorders or obeys is written out.
     pub fn shown(&self) -> String {
         shown::json(&self.arguments)
+    }
+
+    /// The same call of the same token, to be approved for good; none when what is kept is no call.
+    pub fn for_good(&self) -> Option<ApprovedCall> {
+        ApprovedCall::of_text(&self.tool, &self.arguments, &self.token)
     }
 
     /// Letters that are not ASCII, each once: `а` is not `a`.

@@ -2,12 +2,13 @@
 
 use super::{before, environment};
 use crate::cli::{CliResult, Exit, Failure};
+use crate::for_good::event;
 use crate::home::Home;
 use crate::{note, say, wire};
 use clap::Args;
 use clawdbot_audit::Recorder;
 use clawdbot_config::{Change, Draft, EditError, Key, SettingsFile};
-use clawdbot_domain::{Event, Outcome, Who};
+use clawdbot_domain::{Outcome, Who};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -76,28 +77,57 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Every change goes this way: nothing is changed that was not written down.
-fn change(
+pub(in crate::cli) fn change(
     home: &Home,
     consent: &Consent,
     edit: impl FnOnce(&mut Draft) -> Result<(), Failure>,
 ) -> CliResult {
-    let file = SettingsFile::new(home.config_file());
-    let mut draft = file.draft().map_err(failed)?;
-    edit(&mut draft)?;
-    let changes = draft.changes().map_err(|e| failed(e.into()))?;
-    agreed(&changes, consent)?;
-    let log = Log::begin(home, &file, &changes)?;
-    let made = draft.commit();
-    log.end(
-        &changes,
-        if made.is_ok() {
-            Outcome::Ok
-        } else {
-            Outcome::Failed
-        },
-    );
-    tell(&made.map_err(failed)?);
-    Ok(Exit::Done)
+    Prepared::new(home, consent, edit)?.make(home, false)
+}
+
+/// A change that was looked at and agreed to. Nobody else changes the file until it is made or dropped.
+pub(in crate::cli) struct Prepared {
+    file: SettingsFile,
+    draft: Draft,
+    changes: Vec<Change>,
+}
+
+impl Prepared {
+    pub(in crate::cli) fn new(
+        home: &Home,
+        consent: &Consent,
+        edit: impl FnOnce(&mut Draft) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let file = SettingsFile::new(home.config_file());
+        let mut draft = file.draft().map_err(failed)?;
+        edit(&mut draft)?;
+        let changes = draft.changes().map_err(|e| failed(e.into()))?;
+        agreed(&changes, consent)?;
+        Ok(Self {
+            file,
+            draft,
+            changes,
+        })
+    }
+
+    /// Writes it down, makes it, and writes down how it ended; told unless that is in the way.
+    pub(in crate::cli) fn make(self, home: &Home, quietly: bool) -> CliResult {
+        let log = Log::begin(home, &self.file, &self.changes)?;
+        let made = self.draft.commit();
+        log.end(
+            &self.changes,
+            if made.is_ok() {
+                Outcome::Ok
+            } else {
+                Outcome::Failed
+            },
+        );
+        let changes = made.map_err(failed)?;
+        if !quietly {
+            tell(&changes);
+        }
+        Ok(Exit::Done)
+    }
 }
 
 fn failed(error: EditError) -> Failure {
@@ -155,15 +185,6 @@ impl Log {
                 note!("warning: the end of this change is not in the audit log: {e}");
             }
         }
-    }
-}
-
-fn event(change: &Change) -> Event {
-    Event::ConfigChanged {
-        key: change.key.to_owned(),
-        from: change.from.clone(),
-        to: change.to.clone(),
-        weakens: change.weakens,
     }
 }
 

@@ -71,7 +71,7 @@ const ITEMS: [About; 6] = [
         id: "allow-list",
         item: "Review and update tool allowlist",
         every_days: 90,
-        mend: "clawdbot tools list, then: clawdbot security done allow-list",
+        mend: "clawdbot tools list, clawdbot approvals always list, then: clawdbot security done allow-list",
     },
     About {
         id: "updates",
