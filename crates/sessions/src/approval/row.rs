@@ -45,6 +45,7 @@ pub(super) fn info(row: &Row<'_>) -> rusqlite::Result<ApprovalInfo> {
     let tool = ToolName::parse(&text(4)?).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, error.into())
     })?;
+    let arguments = text(6)?;
     Ok(ApprovalInfo {
         id: ApprovalId::new(text(0)?),
         token: TokenId::new(text(1)?),
@@ -52,8 +53,9 @@ pub(super) fn info(row: &Row<'_>) -> rusqlite::Result<ApprovalInfo> {
         turn: maybe(3)?.map(TurnId::new),
         tool,
         effect: effect(&text(5)?),
-        arguments: text(6)?,
-        arguments_sha256: text(7)?,
+        // Of what a person is shown, not the one that is kept beside it: a row that waits has no tag yet.
+        arguments_sha256: clawdbot_domain::sha256_hex(arguments.as_bytes()),
+        arguments,
         reasons: text(8)?.lines().map(str::to_owned).collect(),
         created: UnixTime::from_nanos(row.get(9)?),
         expires: UnixTime::from_nanos(row.get(10)?),

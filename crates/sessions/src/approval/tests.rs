@@ -188,6 +188,20 @@ fn whoever_writes_the_database_without_the_key_gives_nothing() {
 }
 
 #[test]
+fn a_yes_is_for_the_arguments_that_were_shown_whatever_hash_stands_beside_them() {
+    let home = Home::new();
+    let asked = home.asked(&request("x"));
+    let hash = request("z").call.arguments_sha256();
+    let conn = rusqlite::Connection::open(home.dir.path().join("state/sessions.db")).unwrap();
+    conn.execute("UPDATE approvals SET sha256 = ?1", [hash])
+        .unwrap();
+    let given = home.store.decide(&asked.id, true, "me", at(1)).unwrap();
+    assert!(given.shown().contains(r#""content":"x""#));
+    assert!(home.store.spend(&asked.id, &request("z"), at(2)).is_err());
+    assert!(home.store.spend(&asked.id, &request("x"), at(2)).is_ok());
+}
+
+#[test]
 fn a_turn_waits_goes_on_once_and_hears_what_was_decided() {
     let home = Home::new();
     let of_turn = |content: &str, turn: &str| Request {
