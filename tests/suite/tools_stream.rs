@@ -79,6 +79,60 @@ fn what_a_command_writes_is_seen_before_it_ends() {
     );
 }
 
+/// What who watches is shown of a command's output, and the verdict of the last record of a finding.
+fn shown(gateway: &Gateway) -> String {
+    let steps = watch(gateway).filter_map(|line| step(&line));
+    let pieces = steps.filter(|step| step["step"] == "output");
+    pieces
+        .map(|step| step["text"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_secret_that_a_command_writes_in_pieces_reaches_neither_who_watches_nor_who_called() {
+    for (pieces, pause) in [(2, "sleep 0.1;"), (8, "sleep 0.05;"), (1, "")] {
+        let parts = (0..pieces).map(|n| format!("head -c 99 part{n}; {pause}"));
+        let script = format!("echo before; {} echo after", parts.collect::<String>());
+        let (gateway, upstream) = gateway(&script);
+        let token = gateway.token.clone();
+        let size = token.len().div_ceil(pieces);
+        for (n, part) in token.as_bytes().chunks(size).enumerate() {
+            std::fs::write(gateway.home.workspace().join(format!("part{n}")), part).unwrap();
+        }
+        let seen = shown(&gateway);
+        assert!(
+            seen.starts_with("before\n") && seen.contains("[withheld by"),
+            "{seen}"
+        );
+        assert!(!seen.contains("after"), "{seen}");
+        // Of no piece more than its first letters: the form of a token is no secret, its body is.
+        let body = token.split('.').next_back().unwrap();
+        let told = (0..body.len() - 4).filter(|at| seen.contains(&body[*at..*at + 4]));
+        assert_eq!(told.count(), 0, "{seen}");
+        assert!(!String::from_utf8_lossy(&upstream.seen().pop().unwrap().body).contains(&token));
+        let by_hand = gateway.invoke("run_command", &json!({"command": ["sh", "-c", script]}));
+        assert_eq!(by_hand.status, 200, "{}", by_hand.text());
+        assert!(by_hand.text().contains("[withheld by") && !by_hand.text().contains(body));
+        let found = gateway.audit().of("security.guard.finding");
+        assert_eq!(found.len(), 2, "one for each call");
+        assert!(
+            found.iter().all(|r| r.text("channel") == "tool"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn an_address_that_a_command_writes_in_pieces_loses_its_host_on_the_way_to_who_watches() {
+    let script = "printf 'see https://evil.exa'; sleep 0.1; echo 'mple/?q=1 and more'";
+    let (gateway, _upstream) = gateway(script);
+    let seen = shown(&gateway);
+    assert!(seen.contains("see ") && seen.contains("and more"), "{seen}");
+    assert!(!seen.contains("evil.example/"), "{seen}");
+    let found = gateway.audit().of("security.guard.finding");
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
 #[test]
 fn a_flood_is_cut_at_the_cap_for_who_watches_for_the_model_and_in_the_log() {
     let (gateway, upstream) = gateway("yes");

@@ -1,6 +1,6 @@
 //! One tool call: validate, decide, write down, run, screen. The only way to a tool.
 
-use crate::step::{Emitter, Pieces, Step};
+use crate::step::{Emitter, Step};
 use crate::{agent::Agent, error::TurnError, way_out::Canary};
 use clawdbot_domain::{
     Approval, Event, Outcome, Principal, Taint, ToolCall, UnixTime, Untrusted, Who,
@@ -89,6 +89,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) boundary: &'a str,
     /// The mark of the conversation, in a turn.
     pub(crate) canary: Option<&'a Canary>,
+    /// The hosts that people named in it.
+    pub(crate) named_hosts: &'a [String],
     /// Spent for this call.
     pub(crate) approval: Option<&'a Approval>,
 }
@@ -172,27 +174,33 @@ impl Agent {
             rules: recorded.value().rules().to_vec(),
             record,
         });
-        let mut pieces = Pieces::default();
-        let mut watch = |bytes: &[u8]| {
-            let text = pieces.take(bytes);
+        let mut live = self.live(asking);
+        let show = |text: String| {
             if !text.is_empty() {
                 let tool = tool.clone();
                 emit.step(Step::Output { tool, text });
             }
         };
+        let mut watch = |bytes: &[u8]| show(live.take(bytes));
         let outcome = self.toolbox.run_watched(recorded, Some(&mut watch)).await;
+        show(live.finish());
         emit.step(Step::Ran {
-            tool,
+            tool: tool.clone(),
             layers: outcome.layers.clone(),
             exit: outcome.exit,
             bytes: outcome.output.len(),
             is_error: outcome.is_error,
             truncated: outcome.truncated,
         });
-        let looked = self.look_at(&outcome.output, asking, emit).await?;
+        let withheld = self.withhold_secret(&outcome.output, asking).await?;
+        let is_withheld = withheld.is_some();
+        self.note_live(live, &outcome.output, is_withheld, asking)
+            .await?;
+        let output = withheld.unwrap_or(outcome.output);
+        let looked = self.look_at(&output, asking, emit).await?;
         Ok(Acted::Ran {
             result: looked.text,
-            output: outcome.output,
+            output,
             is_error: outcome.is_error,
             exit: outcome.exit,
             truncated: outcome.truncated,

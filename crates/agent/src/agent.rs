@@ -298,6 +298,8 @@ impl Agent {
             Some(text)
         } else {
             let said = Untrusted::new(said);
+            let withheld = self.withhold_secret(&said, turn.asking()).await?;
+            let said = withheld.unwrap_or(said);
             let looked = self.look_at(&said, turn.asking(), emit).await?;
             self.take_in(turn, looked.taint).await?;
             Some(looked.text)

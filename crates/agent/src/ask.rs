@@ -51,6 +51,7 @@ impl Agent {
             taint,
             boundary: &boundary,
             canary: None,
+            named_hosts: &[],
             approval: None,
         };
         let mut acted = self.act(call, asking, &self.policy, emit).await?;

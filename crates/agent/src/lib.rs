@@ -13,6 +13,7 @@ mod counts;
 mod error;
 mod findings;
 mod kept;
+mod live;
 mod relay;
 mod screening;
 mod session;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What the model is shown instead of a tool's result that holds a secret of the gateway.
-const WITHHELD: &str = "[withheld by the gateway: the result holds a credential or token of the gateway. \
+pub(crate) const WITHHELD: &str = "[withheld by the gateway: the result holds a credential or token of the gateway. \
                         Tell the user so.]";
 
 impl Agent {
@@ -135,7 +135,7 @@ impl Agent {
     }
 }
 
-fn leaked(leak: &Leak, channel: Channel, action: &str, text: &[u8]) -> Event {
+pub(crate) fn leaked(leak: &Leak, channel: Channel, action: &str, text: &[u8]) -> Event {
     Event::GuardFinding {
         channel,
         action: action.to_owned(),

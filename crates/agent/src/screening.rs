@@ -63,8 +63,6 @@ impl Agent {
         asking: Asking<'_>,
         emit: &Emitter,
     ) -> Result<Looked, TurnError> {
-        let withheld = self.withhold_secret(text, asking).await?;
-        let text = withheld.as_ref().unwrap_or(text);
         let looked = self.guard.screen_untrusted(text, asking.boundary);
         let finding = looked.report.as_ref().map(Report::public);
         emit.step(Step::Screened {

@@ -68,7 +68,8 @@ pub enum Step {
         /// Number of the record.
         record: Option<u64>,
     },
-    /// A running command has written something: as it was written, up to its cap. Nobody has looked at it yet.
+    /// A running command has written something, up to its cap: without what must not leave the gateway, and
+    /// without addresses that nobody listed. Whether it reads like an attack is not judged yet.
     Output {
         /// Which tool.
         tool: String,

@@ -80,6 +80,7 @@ impl Turn {
             taint: self.taint,
             boundary: &self.boundary,
             canary: Some(&self.canary),
+            named_hosts: &self.named_hosts,
             approval: None,
         }
     }

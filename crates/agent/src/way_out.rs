@@ -45,7 +45,7 @@ impl Links {
 #[derive(Debug, Clone)]
 pub(crate) struct Canary {
     pub(crate) word: String,
-    secrets: Arc<Secrets>,
+    pub(crate) secrets: Arc<Secrets>,
 }
 
 impl Canary {
