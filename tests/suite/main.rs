@@ -10,7 +10,6 @@
 )]
 
 mod approvals;
-mod approvals_always;
 mod architecture;
 mod audit_clock;
 mod audit_disk;

@@ -1,11 +1,8 @@
 //! A yes for good: one call of one token, written into the settings, and nothing wider.
 
-use crate::approvals::{
-    INVOKE, code, on_a_terminal, question, restrictive, waits, with, write, writer, written,
-};
-use serde_json::{Value, json};
+use super::terminal::on_a_terminal;
+use super::*;
 use std::time::{Duration, Instant};
-use testkit::{Answer, Call, Gateway, Home};
 
 const KEY: &str = "gateway.tools.approvedCalls";
 
