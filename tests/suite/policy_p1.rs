@@ -219,18 +219,7 @@ fn a_limit_on_the_token_holds_a_hostile_model_whatever_else_is_permitted() {
         ("gateway.sandbox.mode", "permissive"),
         ("gateway.security.promptInjection.enabled", "false"),
     ]);
-    let args = [
-        "tokens",
-        "create",
-        "--name",
-        "narrow",
-        "--scopes",
-        "chat,tools",
-        "--tools",
-        "list_directory",
-    ];
-    let made = battle.gateway.home.run(&args).ok("tokens create");
-    battle.token = Some(made.out.trim().to_owned());
+    battle.token = Some(battle.gateway.home.token_for_tools("list_directory"));
     let before = battle.workspace();
     stands(&battle, &[], |_| {
         prop_assert_eq!(battle.workspace(), before.clone(), "the workspace changed");

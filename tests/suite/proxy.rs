@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::http::Call;
-use testkit::{Gateway, Home, Reply, Upstream, binary};
+use testkit::{Gateway, Home, Upstream, binary};
 
 /// The name people reach the gateway under.
 const NAME: &str = "assistant.example";
@@ -193,16 +193,7 @@ fn behind_nginx_the_log_names_the_person_and_nobody_names_another() {
 #[test]
 fn behind_nginx_an_answer_arrives_while_it_is_written() {
     let script = "echo first; until [ -e go ]; do sleep 0.05; done; echo second";
-    let call = json!({"command": ["sh", "-c", script]});
-    let upstream = Upstream::thinking(move |_, before| match before {
-        0 => Reply::call("run_command", &call),
-        _ => Reply::say("done"),
-    });
-    let home = Home::with_upstream(&upstream);
-    home.set("gateway.tools.policy", "whitelist");
-    home.set("gateway.tools.allowList", r#"["run_command"]"#);
-    home.set("gateway.sandbox.mode", "moderate");
-    home.set("gateway.sandbox.allowedCommands", r#"["sh", "sleep"]"#);
+    let (home, _upstream) = Home::that_runs(script, &["sleep"]);
     let (gateway, nginx, token) = set_up(home);
     let headers = format!("{token}x-clawdbot-steps: 1\r\n");
     let mut asked = nginx.ask(&turn(NAME, &headers, true));

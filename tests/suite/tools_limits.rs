@@ -1,7 +1,7 @@
 //! A token or an agent may be made for fewer tools. That takes away, and never adds.
 
 use serde_json::{Value, json};
-use testkit::{Call, Gateway, Home, Reply, Upstream};
+use testkit::{Call, Gateway, Home, Reply, Upstream, token_id};
 
 /// A gateway whose policy allows reads and writes, and whose model proposes a write and then a read.
 fn gateway(settings: &[(&str, &str)]) -> (Gateway, Upstream) {
@@ -25,24 +25,6 @@ fn gateway(settings: &[(&str, &str)]) -> (Gateway, Upstream) {
         home.set(key, value);
     }
     (home.start(), upstream)
-}
-
-fn limited(home: &Home, tools: &str) -> String {
-    let args = [
-        "tokens",
-        "create",
-        "--name",
-        "narrow",
-        "--scopes",
-        "chat,tools",
-        "--tools",
-        tools,
-    ];
-    home.run(&args).ok("tokens create").out.trim().to_owned()
-}
-
-fn id_of(token: &str) -> &str {
-    token.split(['-', '.']).nth(2).expect("cb-env-id.secret")
 }
 
 fn turn(gateway: &Gateway, token: &str) -> u16 {
@@ -71,7 +53,7 @@ fn offered(upstream: &Upstream) -> Vec<String> {
 #[test]
 fn a_token_made_for_one_tool_uses_no_other_by_hand_or_through_a_model() {
     let (gateway, upstream) = gateway(&[]);
-    let narrow = limited(&gateway.home, "list_directory");
+    let narrow = gateway.home.token_for_tools("list_directory");
     let made = gateway.home.workspace().join("made");
     assert_eq!(turn(&gateway, &narrow), 200);
     assert!(!made.exists(), "a model wrote for a token that may not");
@@ -88,11 +70,11 @@ fn a_token_made_for_one_tool_uses_no_other_by_hand_or_through_a_model() {
         200
     );
     // A tool that policy does not allow is not allowed by being on the list.
-    let wider = limited(&gateway.home, "read_file,write_file");
+    let wider = gateway.home.token_for_tools("read_file,write_file");
     let (status, said) = invoke(&gateway, &wider, "read_file", &json!({"path": "notes.txt"}));
     assert_eq!(status, 403, "{said}");
     // A token that takes the place of another has its limit.
-    let rotated = gateway.home.run(&["tokens", "rotate", id_of(&narrow)]);
+    let rotated = gateway.home.run(&["tokens", "rotate", token_id(&narrow)]);
     let rotated = rotated.ok("tokens rotate").out.trim().to_owned();
     assert_eq!(invoke(&gateway, &rotated, "write_file", &write).0, 403);
     assert!(!made.exists());
@@ -167,28 +149,28 @@ fn a_misspelt_tool_makes_no_token_and_the_nearest_is_named() {
 fn the_command_line_explains_a_limit_before_anybody_runs_into_it() {
     let (gateway, _upstream) = gateway(&[("agents.main.tools", r#"["read_file", "write_file"]"#)]);
     let home = &gateway.home;
-    let narrow = limited(home, "list_directory");
+    let narrow = home.token_for_tools("list_directory");
     let check = |args: &[&str]| {
         let args = [&["tools", "check"], args].concat();
         let ran = home.run(&args);
         (ran.code, ran.out)
     };
-    let (code, said) = check(&["write_file", "--token", id_of(&narrow)]);
+    let (code, said) = check(&["write_file", "--token", token_id(&narrow)]);
     assert_eq!(code, 77, "{said}");
     assert!(said.contains("token.tools") && said.contains("--tools list_directory,write_file"));
     let (code, said) = check(&["list_directory"]);
     assert_eq!(code, 77, "{said}");
     assert!(said.contains("agents.tools") && said.contains("config set agents.main.tools"));
-    let (code, said) = check(&["list_directory", "--token", id_of(&narrow), "--by-hand"]);
+    let (code, said) = check(&["list_directory", "--token", token_id(&narrow), "--by-hand"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(check(&["list_directory", "--token", "nobody"]).0, 65);
-    let listed = home.run(&["tools", "list", "--json", "--token", id_of(&narrow)]);
+    let listed = home.run(&["tools", "list", "--json", "--token", token_id(&narrow)]);
     let listed = listed.ok("tools list").json();
     let denied = |row: &&Value| row["verdict"] == "deny";
     let rows = listed.as_array().unwrap();
     assert_eq!(rows.iter().filter(denied).count(), rows.len(), "{listed}");
     let tokens = home.run(&["tokens", "list", "--json"]).ok("list").json();
-    let is = |row: &&Value| row["id"] == id_of(&narrow);
+    let is = |row: &&Value| row["id"] == token_id(&narrow);
     let row = tokens.as_array().unwrap().iter().find(is).unwrap();
     assert_eq!(row["tools"], json!(["list_directory"]));
 }

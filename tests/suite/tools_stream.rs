@@ -4,26 +4,14 @@ use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
-use testkit::{Gateway, Home, Reply, Upstream};
+use testkit::{Gateway, Home, Upstream};
 
 /// The most that is kept of a command's output, bytes: `Limits::COMMAND`.
 const CAP: usize = 256 << 10;
 
 /// A gateway whose model runs this shell script once.
 fn gateway(script: &str) -> (Gateway, Upstream) {
-    let call = json!({"command": ["sh", "-c", script]});
-    let upstream = Upstream::thinking(move |_, before| match before {
-        0 => Reply::call("run_command", &call),
-        _ => Reply::say("done"),
-    });
-    let home = Home::with_upstream(&upstream);
-    home.set("gateway.tools.policy", "whitelist");
-    home.set("gateway.tools.allowList", r#"["run_command"]"#);
-    home.set("gateway.sandbox.mode", "moderate");
-    home.set(
-        "gateway.sandbox.allowedCommands",
-        r#"["sh", "sleep", "yes", "head"]"#,
-    );
+    let (home, upstream) = Home::that_runs(script, &["sleep", "yes", "head"]);
     (home.start(), upstream)
 }
 

@@ -3,6 +3,7 @@
 use super::terminal::on_a_terminal;
 use super::*;
 use std::time::{Duration, Instant};
+use testkit::token_id;
 
 const KEY: &str = "gateway.tools.approvedCalls";
 
@@ -13,11 +14,6 @@ fn approve_always(gateway: &Gateway, id: &str) -> testkit::Ran {
 fn listed(gateway: &Gateway) -> Value {
     let list = gateway.home.run(&["approvals", "always", "list", "--json"]);
     list.ok("list").json()
-}
-
-/// The public id of a token.
-fn id_of(token: &str) -> &str {
-    token.rsplit('-').next().unwrap().split('.').next().unwrap()
 }
 
 /// Makes this call again and again until the gateway has taken the settings up and answers so.
@@ -80,11 +76,11 @@ fn a_yes_for_good_is_written_down_into_the_settings_and_spares_the_next_question
     let list = listed(&gateway);
     assert_eq!(
         (&list[0]["counts"], &list[0]["token"]),
-        (&json!(true), &json!(id_of(&gateway.token)))
+        (&json!(true), &json!(token_id(&gateway.token)))
     );
     // The questions of the command line have the same answer.
     let check = |args: &str| {
-        let token = id_of(&gateway.token);
+        let token = token_id(&gateway.token);
         gateway.home.run(&[
             "tools",
             "check",
@@ -172,7 +168,7 @@ fn a_yes_for_good_is_good_for_nothing_but_its_very_call() {
         let _ = until(&gateway, 200, &write("x"));
     }
     // It ends with its token.
-    let token = id_of(&gateway.token).to_owned();
+    let token = token_id(&gateway.token).to_owned();
     let _ = gateway.home.run(&["tokens", "revoke", &token]).ok("revoke");
     assert_eq!(listed(&gateway)[0]["counts"], false);
 }
@@ -230,11 +226,11 @@ fn over_the_api_a_yes_for_good_takes_the_scope_admin_and_names_who_said_it() {
     assert_eq!(listed(&gateway), json!([]));
     let given = yes(&admin, &json!({"always": true}));
     assert_eq!(given.status, 200, "{}", given.text());
-    assert_eq!(listed(&gateway)[0]["token"], id_of(&caller));
+    assert_eq!(listed(&gateway)[0]["token"], token_id(&caller));
     let log = gateway.audit();
     let mine = |r: &testkit::Record| r.event() == "security.config.changed" && r.text("key") == KEY;
     let changed = log.wait_for("the change", mine);
-    assert_eq!(changed.text("actor"), id_of(&admin));
+    assert_eq!(changed.text("actor"), token_id(&admin));
     let give_up = Instant::now() + Duration::from_secs(10);
     while ask().status != 200 {
         assert!(Instant::now() < give_up);
@@ -261,7 +257,7 @@ fn what_is_wider_than_one_call_is_no_setting() {
     let entry = |tool: &str, arguments: &str, token: &str| {
         format!(r#"[{{"tool": "{tool}", "arguments": {arguments}, "token": "{token}"}}]"#)
     };
-    let token = id_of(&gateway.token).to_owned();
+    let token = token_id(&gateway.token).to_owned();
     let huge = format!(r#"{{"content": "{}"}}"#, "y".repeat(9_000));
     for (bad, why) in [
         (entry("*", "{}", &token), "there is no such tool"),
@@ -303,7 +299,7 @@ fn what_is_wider_than_one_call_is_no_setting() {
 fn a_secret_in_a_call_is_refused_whatever_was_approved_for_good() {
     let gateway = restrictive(Home::new());
     let call = json!({"path": "out.txt", "content": gateway.token});
-    let entry = |arguments: &Value| json!({"tool": "write_file", "arguments": arguments, "token": id_of(&gateway.token)});
+    let entry = |arguments: &Value| json!({"tool": "write_file", "arguments": arguments, "token": token_id(&gateway.token)});
     by_hand(
         &gateway,
         &json!([entry(&call), entry(&write("x")["arguments"])]),
