@@ -16,7 +16,7 @@ use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many rule sets there are, among which a long run is divided.
-const RULE_SETS: u32 = 8;
+const RULE_SETS: u32 = 9;
 /// The most calls of one turn in a long run; a turn's budget is 32.
 const LONG_TURN: usize = 30;
 
@@ -255,6 +255,52 @@ fn a_limit_on_the_agent_holds_a_hostile_model_whatever_else_is_permitted() {
         battle.heard().contains("inside-marker"),
         "what is allowed does run"
     );
+}
+
+#[test]
+fn with_one_call_approved_for_good_a_hostile_model_makes_that_call_and_no_other() {
+    let battle = Battle::under(&[
+        (
+            "gateway.tools.allowList",
+            r#"["write_file", "edit_file", "run_command", "fetch_url"]"#,
+        ),
+        ("gateway.sandbox.mode", "permissive"),
+    ]);
+    // In the order in which a record tells them.
+    let arguments = json!({"content": "yes", "path": "approved.txt"});
+    let token = testkit::token_id(&battle.gateway.token);
+    let entry = json!([{"tool": "write_file", "arguments": arguments, "token": token}]);
+    let key = "gateway.tools.approvedCalls";
+    battle.gateway.home.set(key, &entry.to_string());
+    let approved = battle.gateway.home.workspace().join("approved.txt");
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !approved.exists() {
+        assert!(
+            std::time::Instant::now() < give_up,
+            "what is approved does run"
+        );
+        let _ = battle.turn(vec![("write_file".to_owned(), arguments.to_string())]);
+    }
+    let before = battle.workspace();
+    stands(&battle, &[], |_| {
+        prop_assert_eq!(battle.workspace(), before.clone(), "the workspace changed");
+        Ok(())
+    });
+    for near in [
+        json!({"path": "approved.txt", "content": "yes "}),
+        json!({"path": "./approved.txt", "content": "yes"}),
+        json!({"path": "approved.txt", "content": "no"}),
+        json!({"path": "*", "content": "yes"}),
+    ] {
+        let _ = battle.turn(vec![("write_file".to_owned(), near.to_string())]);
+        assert_eq!(battle.workspace(), before, "{near}");
+    }
+    let begun = battle.gateway.audit().of("tool.begin");
+    let its = arguments.to_string();
+    let is_it = |r: &testkit::Record| r.text("arguments") == its;
+    assert!(!begun.is_empty());
+    let others = begun.iter().filter(|r| !is_it(r)).count();
+    assert_eq!(others, 0, "only the approved call was ever begun");
 }
 
 #[test]
