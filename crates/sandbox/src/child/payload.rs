@@ -1,7 +1,7 @@
-//! The command itself: forked from the warden, walled in a second time, started.
+//! The command itself: split off from the warden, walled in a second time, started.
 #![allow(
     unsafe_code,
-    reason = "fork and execveat have no safe wrapper; each block argues for itself"
+    reason = "execve and execveat have no safe wrapper; the block argues for itself"
 )]
 
 use super::{Fell, Step, landlocked, lifeline, process};
@@ -12,7 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::process::{Pid, Signal};
 use std::ffi::CString;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -111,38 +111,24 @@ fn text(bytes: &[u8]) -> Result<CString, String> {
     CString::new(bytes).map_err(|_| "a NUL byte has no place in a command".to_owned())
 }
 
-/// Forks, and waits until the program has started or said why not.
+/// Starts it in a process that borrows this one's memory until the program takes its place.
 pub(super) fn start(start: &Start<'_>) -> Result<Pid, String> {
-    let said = |error: &dyn std::fmt::Display| format!("starting: {error}");
-    let (mut why, says) = io::pipe().map_err(|error| said(&error))?;
-    // SAFETY: this process has one thread (it is `main`'s, and none was started), so the copy may do
-    // whatever the original could.
-    match unsafe { libc::fork() } {
-        -1 => Err(said(&io::Error::last_os_error())),
-        0 => become_it(start, says),
-        child => {
-            drop(says);
-            let mut told = String::new();
-            why.read_to_string(&mut told)
-                .map_err(|error| said(&error))?;
-            match Pid::from_raw(child) {
-                Some(child) if told.is_empty() => Ok(child),
-                Some(_) | None => Err(told),
-            }
-        }
+    let (child, failed) =
+        process::on_loan(|| enter(start)).map_err(|error| format!("starting: {error}"))?;
+    match (Pid::from_raw(child), failed) {
+        (Some(child), None) => Ok(child),
+        (_, Some(Fell { step, why })) => Err(format!("{step}: {why}")),
+        (None, None) => Err("starting: no process".to_owned()),
     }
 }
 
-/// In the forked process. Never comes back.
-fn become_it(start: &Start<'_>, mut says: io::PipeWriter) -> ! {
-    use std::io::Write as _;
-    let Err(Fell { step, why }) = enter(start);
-    let _ = write!(says, "{step}: {why}");
-    // SAFETY: ends this process at once, without running the warden's exit handlers a second time.
-    unsafe { libc::_exit(126) }
+/// In the new process. Comes back only with what went wrong.
+fn enter(start: &Start<'_>) -> Fell {
+    let Err(fell) = try_to_enter(start);
+    fell
 }
 
-fn enter(start: &Start<'_>) -> Result<std::convert::Infallible, Fell> {
+fn try_to_enter(start: &Start<'_>) -> Result<std::convert::Infallible, Fell> {
     let parent = rustix::process::getppid();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("pdeathsig")?;
     if rustix::process::getppid() != parent {

@@ -1,7 +1,7 @@
 //! The few system calls on oneself that have no safe wrapper, and the checks that use them.
 #![allow(
     unsafe_code,
-    reason = "fork, dup2, close_range, kill(-1), execve and ptrace have no safe wrapper; each block argues for itself"
+    reason = "fork, clone, dup2, close_range, kill(-1), execve and ptrace have no safe wrapper; each block argues for itself"
 )]
 
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, test_kill_process};
@@ -56,6 +56,47 @@ pub(crate) fn fork_with(namespaces: i32) -> io::Result<Option<libc::c_long>> {
         0 => Ok(None),
         child => Ok(Some(child)),
     }
+}
+
+/// Room for what happens between the fork and the start of a program; only what is used becomes memory.
+const LENT_STACK: usize = 256 << 10;
+
+/// A new process that works in this one's memory, on a stack of its own, while this one stands still: until it has
+/// started a program, or has come back with what went wrong and ended. A copy of this process would be made only to
+/// be thrown away by the start. Descriptors, signal handlers, limits and walls are the new process's own.
+pub(super) fn on_loan<W, E>(work: W) -> io::Result<(libc::pid_t, Option<E>)>
+where
+    W: FnOnce() -> E,
+{
+    struct Loan<W, E> {
+        work: Option<W>,
+        failed: Option<E>,
+    }
+    extern "C" fn run<W: FnOnce() -> E, E>(loan: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the one pointer given below; its owner stands still meanwhile.
+        let loan = unsafe { &mut *loan.cast::<Loan<W, E>>() };
+        loan.failed = loan.work.take().map(|work| work());
+        exit_now(126)
+    }
+    let mut loan = Loan {
+        work: Some(work),
+        failed: None,
+    };
+    // Of units that are aligned as a stack must be.
+    let mut stack = Vec::<u128>::with_capacity(LENT_STACK / size_of::<u128>());
+    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+    // SAFETY: CLONE_VFORK keeps this thread, which is the only one, from running until the other process has let go of
+    // the memory, so nobody else uses `loan` or the stack meanwhile; both live until then. `run` never returns.
+    let child = unsafe {
+        libc::clone(
+            run::<W, E>,
+            top.cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            (&raw mut loan).cast(),
+        )
+    };
+    answered(child.into())?;
+    Ok((child, loan.failed))
 }
 
 /// A pidfd that can be waited for; it becomes readable when the process ends.
