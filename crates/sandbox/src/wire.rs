@@ -1,7 +1,7 @@
 //! Parent to child: the header in a memory file that goes with the request, the job over the child's
 //! standard input as a length-prefixed frame.
 
-use crate::confinement::Confinement;
+use crate::confinement::{Confinement, Walls};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 
@@ -24,6 +24,17 @@ pub(crate) enum Header {
         layers: crate::canary::Raised,
     },
 }
+
+impl Header {
+    /// How a job is confined, where walls are raised round it.
+    pub(crate) fn walled(&self) -> Option<&Confinement> {
+        match self {
+            Self::Run { confinement } if confinement.walls == Walls::All => Some(confinement),
+            Self::Run { .. } | Self::Canaries { .. } => None,
+        }
+    }
+}
+
 /// Appends one frame.
 pub(crate) fn put(frames: &mut Vec<u8>, frame: &[u8]) -> io::Result<()> {
     let length = u32::try_from(frame.len()).map_err(|_| too_long(frame.len()))?;

@@ -1,19 +1,20 @@
 //! Landlock: files by handle, TCP, signals, abstract sockets. Never best effort.
 
-use super::{Fell, Step};
+use super::{Fell, Step, process};
 use crate::confinement::{Confinement, Grant, Network, Rights};
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath,
     RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
     RulesetError, RulesetStatus, Scope,
 };
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 /// The version that brought the signal and abstract-socket scopes (Linux 6.12).
 const NEEDED: ABI = ABI::V6;
 
-/// Enters the domain of one call.
-pub(super) fn enter(confinement: &Confinement) -> Result<(), Fell> {
+/// The rules of calls that are confined like this. Making them costs more than entering them.
+pub(crate) fn rules(confinement: &Confinement) -> Result<OwnedFd, Fell> {
     let tcp = match confinement.network {
         Network::Denied => AccessNet::from_all(NEEDED),
         Network::Inherited => BitFlags::EMPTY,
@@ -22,7 +23,17 @@ pub(super) fn enter(confinement: &Confinement) -> Result<(), Fell> {
     for grant in &confinement.grants {
         rules = add(rules, grant)?;
     }
-    restrict(rules).step("landlock")
+    let rules: Option<OwnedFd> = rules.into();
+    rules.ok_or("no ruleset").step("landlock")
+}
+
+/// Enters a domain of its own: calls may share the rules, and are still nothing to each other. `no_new_privs` must be
+/// set.
+pub(super) fn enter(rules: Option<&OwnedFd>) -> Result<(), Fell> {
+    let rules = rules.ok_or("no rules were made").step("landlock")?;
+    // Closed when it is entered: nobody can add to it.
+    let rules = process::own(rules.as_fd());
+    process::restrict(rules.as_fd()).step("landlock")
 }
 
 /// Everything that Landlock can forbid is forbidden: for canaries.

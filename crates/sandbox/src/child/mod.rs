@@ -13,7 +13,7 @@
 //! 7. seccomp: for a built-in tool here, for a command in the forked process, just before it starts;
 //! 8. only now read the job: the first byte that somebody outside may have chosen.
 
-mod landlocked;
+pub(crate) mod landlocked;
 pub(crate) mod lifeline;
 mod limits;
 mod payload;
@@ -28,7 +28,7 @@ use crate::report::Report;
 use crate::seccomp::{self, Held};
 use crate::wire::{self, Header};
 use crate::zygote::Standing;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -105,7 +105,7 @@ pub(crate) fn life(
     match header {
         Header::Canaries { layers } => canary::try_all(*layers, standing),
         Header::Run { confinement } => {
-            if let Some(place) = &standing.place {
+            if let Some(place) = standing.place {
                 place.enter()?;
             }
             let line = take_line(standing)?;
@@ -121,16 +121,11 @@ pub(crate) fn life(
     }
 }
 
-/// Closes everything but the three pipes and the line, which becomes the descriptor after them.
+/// Closes everything but the three pipes, the line and the Landlock rules, which are closed once they are entered.
 fn take_line(standing: &Standing<'_>) -> Result<Option<OwnedFd>, Fell> {
-    const STEP: &str = "closing inherited descriptors";
-    let line = match standing.line {
-        Some(line) => Some(process::as_line(line).step(STEP)?),
-        None => None,
-    };
-    let first = if line.is_some() { 4 } else { 3 };
-    process::close_from(first).step(STEP)?;
-    Ok(line)
+    let rules = standing.rules.map(|rules| rules.as_fd());
+    process::close_all_but([standing.line, rules]).step("closing inherited descriptors")?;
+    Ok(standing.line.map(process::own))
 }
 
 fn run_builtin(
@@ -183,13 +178,13 @@ fn run_command(
 /// Steps 4 to 6.
 fn raise(confinement: &Confinement, standing: &Standing<'_>) -> Result<(), Fell> {
     give_up()?;
-    match (confinement.walls, &standing.place) {
+    match (confinement.walls, standing.place) {
         (Walls::DangerousNone, _) => Ok(()),
         // The first process of a namespace: `kill(-1)` reaches nobody outside of it.
         (Walls::All, Some(_)) => {
             process::is_first().step("the process namespace")?;
             if confinement.raises(Part::Landlock) {
-                landlocked::enter(confinement)?;
+                landlocked::enter(standing.rules)?;
             }
             Ok(())
         }
@@ -198,7 +193,7 @@ fn raise(confinement: &Confinement, standing: &Standing<'_>) -> Result<(), Fell>
             process::is_parent(standing.parent).step("looking for the parent")?;
             process::can_signal(standing.parent)
                 .step("reaching the parent before the signal scope")?;
-            landlocked::enter(confinement)?;
+            landlocked::enter(standing.rules)?;
             process::cannot_signal(standing.parent).step("the signal scope")
         }
     }

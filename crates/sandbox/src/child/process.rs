@@ -12,9 +12,13 @@ use tokio::io::unix::AsyncFd;
 
 /// Closes every descriptor from this number on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: called where this process starts or was forked, by code that uses nothing above `first` again;
-    // what owned those descriptors in the zygote is never dropped here, because a child leaves by `_exit`.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    close_range(first, libc::c_uint::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: called where this process starts or was forked, by code that uses none of these again; what owned
+    // those descriptors in the zygote is never dropped here, because a child leaves by `_exit`.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     answered(answer)
 }
 
@@ -26,14 +30,25 @@ pub(crate) fn plug(from: i32, to: i32) -> io::Result<()> {
     answered(answer.into())
 }
 
-/// The line to the broker becomes the descriptor after the three pipes.
-pub(super) fn as_line(line: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    const LINE: i32 = 3;
-    if line.as_raw_fd() != LINE {
-        plug(line.as_raw_fd(), LINE)?;
+/// Closes every descriptor but the three pipes and these.
+pub(super) fn close_all_but(kept: [Option<BorrowedFd<'_>>; 2]) -> io::Result<()> {
+    let numbers = kept.map(|fd| fd.and_then(|fd| u32::try_from(fd.as_raw_fd()).ok()));
+    let (low, high) = (numbers[0].min(numbers[1]), numbers[0].max(numbers[1]));
+    let mut first = 3;
+    for number in [low, high].into_iter().flatten() {
+        if number > first {
+            close_range(first, number - 1)?;
+        }
+        first = first.max(number + 1);
     }
-    // SAFETY: open since the line above, and whoever owned the number in the zygote is never dropped here.
-    Ok(unsafe { OwnedFd::from_raw_fd(LINE) })
+    close_from(first)
+}
+
+/// A descriptor of the zygote's becomes this child's own, to be closed when it is done with it.
+pub(super) fn own(fd: BorrowedFd<'_>) -> OwnedFd {
+    // SAFETY: it is open, because it is borrowed; and whoever owned it in the zygote is never dropped here, because a
+    // child leaves by `_exit`.
+    unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
 }
 
 /// A copy of this process, which has one thread. None in the copy, else the child's process id.
@@ -97,6 +112,13 @@ where
     };
     answered(child.into())?;
     Ok((child, loan.failed))
+}
+
+/// Enters a Landlock domain made of these rules, all of them or none.
+pub(super) fn restrict(rules: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: plain numbers; the call takes rights from this process.
+    let answer = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
+    answered(answer)
 }
 
 /// A pidfd that can be waited for; it becomes readable when the process ends.

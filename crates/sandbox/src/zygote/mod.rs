@@ -11,17 +11,19 @@
 //! The tier is found by trying all of it in a fork that becomes the zygote when it succeeded.
 
 mod call;
+mod kept;
 mod mount;
 mod namespaces;
 mod root;
 
-use crate::child::{self, Answer, Fell, Job, Step as _, lifeline, process};
+use crate::child::{self, Answer, Fell, Job, Step as _, landlocked, lifeline, process};
 use crate::report::Report;
 use crate::seccomp;
 use crate::wire::Header;
 use call::Call;
+use kept::{Kept, Made};
 use namespaces::Namespaces;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
@@ -66,7 +68,7 @@ fn life(builtin: fn(Job) -> Answer, tries: bool) -> Result<(), Fell> {
         "not asked for".to_owned()
     };
     call::say(&Hello::Bare { why }).step("saying hello")?;
-    serve(builtin, None)
+    serve(builtin, Ground::Bare(Kept::default()))
 }
 
 enum Tried {
@@ -94,7 +96,7 @@ fn in_namespaces(builtin: fn(Job) -> Answer) -> Tried {
             if let (Ok(namespaces), Ok(())) = (outcome, heard)
                 && call::say(&Hello::Namespaces).is_ok()
             {
-                let _ = serve(builtin, Some(namespaces));
+                let _ = serve(builtin, Ground::Namespaces(namespaces));
             }
             process::exit_now(0)
         }
@@ -111,18 +113,25 @@ fn in_namespaces(builtin: fn(Job) -> Answer) -> Tried {
     }
 }
 
+/// What calls are forked with.
+enum Ground {
+    Namespaces(Namespaces),
+    /// Without namespaces: the Landlock rules alone are kept.
+    Bare(Kept),
+}
+
 /// Forks one child a request, until the gateway's end of the socket closes.
-fn serve(builtin: fn(Job) -> Answer, mut namespaces: Option<Namespaces>) -> Result<(), Fell> {
+fn serve(builtin: fn(Job) -> Answer, mut ground: Ground) -> Result<(), Fell> {
     child::empty_bounding_set().step("emptying the capability bounding set")?;
     process::not_dumpable().step("hiding its memory")?;
     seccomp::prepare();
     let mut looked = None;
     while let Some(call) = Call::next().step("taking a request")? {
-        if namespaces.is_none() {
+        if matches!(ground, Ground::Bare(_)) {
             child::look_at_threads(&mut looked);
         }
         // What is wrong with one call is that call's affair.
-        if let Err(Fell { step, why }) = start(builtin, namespaces.as_mut(), &call) {
+        if let Err(Fell { step, why }) = start(builtin, &mut ground, &call) {
             let step = step.to_owned();
             call.tell(&Report::NotConfined { step, why });
         }
@@ -130,42 +139,46 @@ fn serve(builtin: fn(Job) -> Answer, mut namespaces: Option<Namespaces>) -> Resu
     Ok(())
 }
 
-fn start(
-    builtin: fn(Job) -> Answer,
-    namespaces: Option<&mut Namespaces>,
-    call: &Call,
-) -> Result<(), Fell> {
+fn start(builtin: fn(Job) -> Answer, ground: &mut Ground, call: &Call) -> Result<(), Fell> {
     let header = call.header().step("reading the header")?;
-    let place = match namespaces {
-        Some(namespaces) => Some(namespaces.prepare(&header)?),
-        None => None,
+    let (place, rules) = match (ground, header.walled()) {
+        (Ground::Namespaces(namespaces), _) => (Some(namespaces.prepare(&header)?), None),
+        (Ground::Bare(kept), Some(confinement)) => {
+            let made = kept.of(Some(confinement), |_| {
+                Ok(Made {
+                    root: None,
+                    rules: Some(landlocked::rules(confinement)?),
+                })
+            })?;
+            (None, made.rules.as_ref())
+        }
+        (Ground::Bare(_), None) => (None, None),
     };
     let flags = place.as_ref().map_or(0, Place::flags);
-    let parent = std::process::id().cast_signed();
+    let standing = Standing {
+        parent: std::process::id().cast_signed(),
+        rules: rules.or_else(|| place.as_ref().and_then(Place::rules)),
+        place: place.as_ref(),
+        line: call.line(),
+    };
     match process::fork_with(flags).step("fork")? {
         Some(_) => Ok(()),
-        None => process::exit_now(life_of_child(builtin, place, call, &header, parent)),
+        None => process::exit_now(life_of_child(builtin, &standing, call, &header)),
     }
 }
 
 /// In the forked child: takes the three pipes for its own, and goes on as a child.
 fn life_of_child(
     builtin: fn(Job) -> Answer,
-    place: Option<Place<'_>>,
+    standing: &Standing<'_>,
     call: &Call,
     header: &Header,
-    parent: i32,
 ) -> i32 {
-    let standing = Standing {
-        parent,
-        place,
-        line: call.line(),
-    };
     let lived = call
         .tell_started()
         .step("saying that it started")
         .and_then(|()| call.plug().step("taking the pipes"))
-        .and_then(|()| child::life(builtin, header, &standing));
+        .and_then(|()| child::life(builtin, header, standing));
     match lived {
         Ok(()) => 0,
         Err(Fell { step, why }) => {
@@ -181,7 +194,9 @@ pub(crate) struct Standing<'a> {
     /// The zygote's process id.
     pub(crate) parent: i32,
     /// What is prepared for it to enter; none without namespaces.
-    pub(crate) place: Option<Place<'a>>,
+    pub(crate) place: Option<&'a Place<'a>>,
+    /// The Landlock rules for what it is granted; none for a canary, or where no walls are raised.
+    pub(crate) rules: Option<&'a OwnedFd>,
     /// The line to the broker.
     pub(crate) line: Option<BorrowedFd<'a>>,
 }

@@ -4,10 +4,10 @@
     reason = "unshare is unsafe where it takes file descriptors along, which is not asked for here"
 )]
 
-use super::mount;
-use super::root::Roots;
+use super::kept::{Kept, Made};
+use super::{mount, root};
 use crate::canary::Raised;
-use crate::child::{Fell, Step as _, process};
+use crate::child::{Fell, Step as _, landlocked, process};
 use crate::confinement::{Network, Profile, Walls};
 use crate::wire::Header;
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -31,7 +31,7 @@ pub(super) struct Namespaces {
     net: OwnedFd,
     /// `/proc` of the machine. Inside a root there is none.
     proc: OwnedFd,
-    roots: Roots,
+    kept: Kept,
     is_root: bool,
 }
 
@@ -48,7 +48,7 @@ impl Namespaces {
             home: link_of(&proc, "self/ns/mnt").step("mount namespace")?,
             net: empty_network(&proc)?,
             proc,
-            roots: Roots::default(),
+            kept: Kept::default(),
             is_root: uid.is_root(),
         };
         namespaces.try_a_call()?;
@@ -70,18 +70,26 @@ impl Namespaces {
             Header::Canaries { .. } => (None, 0),
         };
         let (home, proc) = (&self.home, &self.proc);
-        let root = self.roots.of(confinement, |build| {
+        let made = self.kept.of(confinement, |plan| {
             unshare(UnshareFlags::NEWNS).step("mount namespace")?;
-            let made = build().and_then(|()| link_of(proc, "self/ns/mnt").step("mount namespace"));
+            let made = root::build(plan).and_then(|()| {
+                Ok(Made {
+                    root: Some(link_of(proc, "self/ns/mnt").step("mount namespace")?),
+                    // Of the files that are in this root.
+                    rules: confinement.map(landlocked::rules).transpose()?,
+                })
+            });
             // Back, whatever came of it: the next root is made from the whole machine again.
             move_into(home, LinkNameSpaceType::Mount).step("leaving the new root")?;
             made
         })?;
+        let root = made.root.as_ref().ok_or("no root");
         let counted = confinement.is_some_and(|c| c.profile == Profile::Command);
         let alone = confinement.is_none_or(|c| c.network == Network::Denied);
         Ok(Place {
             flags,
-            root,
+            root: root.step("mount namespace")?,
+            rules: made.rules.as_ref(),
             net: alone.then_some(&self.net),
             // The kernel does not count processes of the machine's root, whatever namespace it is in.
             counted: (counted && !self.is_root).then_some(&self.proc),
@@ -106,6 +114,7 @@ impl Namespaces {
 pub(crate) struct Place<'a> {
     flags: i32,
     root: &'a OwnedFd,
+    rules: Option<&'a OwnedFd>,
     net: Option<&'a OwnedFd>,
     /// Set when processes are to be counted for this call alone.
     counted: Option<&'a OwnedFd>,
@@ -115,6 +124,11 @@ impl Place<'_> {
     /// The namespaces that the fork itself makes.
     pub(super) const fn flags(&self) -> i32 {
         self.flags
+    }
+
+    /// The Landlock rules for what is in the root.
+    pub(super) const fn rules(&self) -> Option<&OwnedFd> {
+        self.rules
     }
 
     /// All of it, in the forked child.

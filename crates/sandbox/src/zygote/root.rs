@@ -1,12 +1,10 @@
 //! The root of a call: an empty file system with the granted paths mounted at their own names, and
 //! nothing else of this machine.
-//!
-//! Making one takes about a millisecond, so each is kept, as a mount namespace, for the next call that is
-//! granted the same.
 
+use super::kept::Plan;
 use super::mount;
 use crate::child::{Fell, Step as _};
-use crate::confinement::{Confinement, Grant, Rights};
+use crate::confinement::{Grant, Rights};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -14,59 +12,8 @@ use rustix::mount::MountAttrFlags;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The most roots that are kept.
-const MOST: usize = 16;
-
-/// What decides how a root looks.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Plan {
-    grants: Vec<Grant>,
-    links: Vec<(PathBuf, PathBuf)>,
-    workspace: PathBuf,
-    /// Device and inode of the workspace: a folder that was removed and made anew is another one.
-    stamp: (u64, u64),
-}
-
-/// The roots that are kept, the last used last.
-#[derive(Default)]
-pub(super) struct Roots {
-    made: Vec<(Plan, OwnedFd)>,
-}
-
-impl Roots {
-    /// The mount namespace for a confinement; none given means the empty root.
-    pub(super) fn of(
-        &mut self,
-        confinement: Option<&Confinement>,
-        make: impl FnOnce(&dyn Fn() -> Result<(), Fell>) -> Result<OwnedFd, Fell>,
-    ) -> Result<&OwnedFd, Fell> {
-        let plan = confinement.map_or_else(Plan::default, |c| Plan {
-            grants: c.grants.clone(),
-            links: c.links.clone(),
-            workspace: c.workspace.clone(),
-            stamp: stamp(&c.workspace),
-        });
-        if let Some(at) = self.made.iter().position(|(made, _)| *made == plan) {
-            let found = self.made.remove(at);
-            self.made.push(found);
-        } else {
-            let root = make(&|| build(&plan))?;
-            if self.made.len() >= MOST {
-                self.made.remove(0);
-            }
-            self.made.push((plan, root));
-        }
-        let last = self.made.last().map(|(_, root)| root);
-        last.ok_or("no root").step("keeping the root")
-    }
-}
-
-fn stamp(path: &Path) -> (u64, u64) {
-    rustix::fs::stat(path).map_or((0, 0), |found| (found.st_dev, found.st_ino))
-}
-
 /// In a mount namespace of its own: builds the root and makes it the only thing there is.
-fn build(plan: &Plan) -> Result<(), Fell> {
+pub(super) fn build(plan: &Plan) -> Result<(), Fell> {
     mount::cut_off().step("cutting off mounts")?;
     let trees = trees(plan)?;
     let root = mount::empty().step("making an empty root")?;
