@@ -89,11 +89,17 @@ fn set_handler(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
     }
 }
 
-/// Every signal as a fresh program expects it. What the gateway or this runtime ignores would
-/// otherwise stay ignored in the command.
-pub(super) fn default_signals() {
+/// In the zygote, once for all its children: every signal as a fresh program expects it, whatever the gateway or
+/// whoever started it ignores. But for `SIGPIPE`: a closed pipe is an error here, not the end.
+pub(crate) fn default_signals() -> io::Result<()> {
     for signal in 1..=64 {
         // The two that cannot be changed, and the two that libc keeps, answer EINVAL: as they should.
         let _ = set_handler(signal, libc::SIG_DFL);
     }
+    set_handler(libc::SIGPIPE, libc::SIG_IGN)
+}
+
+/// The one that is still ignored, for a program. (`SIGCHLD` is noticed again, and handlers end with the start.)
+pub(super) fn default_pipes() -> io::Result<()> {
+    set_handler(libc::SIGPIPE, libc::SIG_DFL)
 }

@@ -140,7 +140,7 @@ fn try_to_enter(start: &Start<'_>) -> Result<std::convert::Infallible, Fell> {
     process::plug(1, 2).step("standard error")?;
     process::close_on_start().step("closing descriptors")?;
     rustix::process::fchdir(&start.folder).step("entering the folder")?;
-    lifeline::default_signals();
+    lifeline::default_pipes().step("signals")?;
     if start.nests {
         landlocked::nest()?;
     }

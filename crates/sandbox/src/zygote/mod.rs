@@ -56,6 +56,7 @@ pub(crate) fn main(builtin: fn(Job) -> Answer) -> ExitCode {
 
 fn life(builtin: fn(Job) -> Answer, tries: bool) -> Result<(), Fell> {
     process::close_from(3).step("closing inherited descriptors")?;
+    lifeline::default_signals().step("signals")?;
     // Children are reaped by the kernel; whoever waits for one holds its pidfd.
     lifeline::ignore_children().step("ignoring children")?;
     child::leave_groups()?;
