@@ -1,7 +1,7 @@
 //! The parent's side: start a child, feed it, take what it says, never wait on it for ever.
 
 use crate::confinement::{Confinement, Profile};
-use crate::nursery::{Asked, Tier, take_pidfd};
+use crate::nursery::{AHEAD, Asked, Tier, take_pidfd};
 use crate::quota;
 use crate::report::Report;
 use crate::sandbox::Sandbox;
@@ -12,7 +12,6 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -167,7 +166,8 @@ impl Sandbox {
         let header = Header::Run {
             confinement: confinement.clone(),
         };
-        let asked = self.zygote().ask(&header, extras.line.as_ref());
+        let (first, rest) = frame.split_at(frame.len().min(AHEAD));
+        let asked = self.zygote().ask(&header, extras.line.as_ref(), first);
         let mut pipes = Pipes::of(asked.map_err(RunError::Start)?).map_err(RunError::Start)?;
         // Ours is not the child's: it must see the end of the line when the broker is done.
         drop(extras.line.take());
@@ -187,15 +187,18 @@ impl Sandbox {
                 }
             }
         };
-        let talked = tokio::select! {
-            talked = tokio::time::timeout(patience, pipes.talk(&frame, &mut output)) => {
-                talked.unwrap_or_else(|_| Ok(Report::TimedOut.line()))
+        let talk = pipes.talk(rest, confinement.profile, &mut output);
+        let (talked, is_over) = tokio::select! {
+            talked = tokio::time::timeout(patience, talk) => {
+                talked.unwrap_or_else(|_| (Ok(Report::TimedOut.line()), false))
             }
-            () = outgrown => Ok(Report::WorkspaceOutgrown.line()),
+            () = outgrown => (Ok(Report::WorkspaceOutgrown.line()), false),
         };
         // Closing our end of its standard input ends the child and all it started (`child::lifeline`).
         drop(pipes);
-        child.end().await.map_err(RunError::Start)?;
+        if !is_over {
+            child.end().await.map_err(RunError::Start)?;
+        }
         let told = Told {
             output: output.kept,
             too_much: output.too_much,
@@ -283,25 +286,41 @@ impl Pipes {
             .async_io(Interest::READABLE, || take_pidfd(&control))
             .await;
         match taken.map_err(RunError::Start)? {
-            Ok(pidfd) => Child::watch(pidfd, tier, profile).map_err(RunError::Start),
+            Ok(pidfd) => Ok(Child::new(pidfd, tier, profile)),
             Err(report) => Err(not_run(report)),
         }
     }
 
-    /// Feeds the job and takes the output, both at once: a child that fails early reads nothing.
-    async fn talk(&mut self, frame: &[u8], output: &mut Output<'_>) -> io::Result<Vec<u8>> {
+    /// Feeds the rest of the job and takes the output, both at once: a child that fails early reads nothing. Then
+    /// what the child says, and whether that was the end of it: a warden reports when its tree is gone, and all that
+    /// is left for it to do is to end as well.
+    async fn talk(
+        &mut self,
+        rest: &[u8],
+        profile: Profile,
+        output: &mut Output<'_>,
+    ) -> (io::Result<Vec<u8>>, bool) {
         let (_fed, read) = tokio::join!(
             // Its failure shows in what the child says, or in its silence.
-            self.stdin.write_all(frame),
+            self.stdin.write_all(rest),
             output.read(&mut self.stdout),
         );
-        read?;
         let mut said = Vec::new();
-        if !output.too_much {
-            let control = &mut self.control;
-            control.take(MOST_SAID).read_to_end(&mut said).await?;
+        if read.is_err() || output.too_much {
+            return (read.map(|()| said), false);
         }
-        Ok(said)
+        let mut control = (&mut self.control).take(MOST_SAID);
+        loop {
+            match control.read_buf(&mut said).await {
+                Ok(0) => return (Ok(said), false),
+                // No command has this channel. A built-in tool does, may say anything here, and is seen to end.
+                Ok(_) if profile == Profile::Command && said.ends_with(b"\n") => {
+                    return (Ok(said), true);
+                }
+                Ok(_) => {}
+                Err(error) => return (Err(error), false),
+            }
+        }
     }
 }
 
@@ -346,18 +365,18 @@ impl<'a> Output<'a> {
 
 /// A child that runs. Dropped, it ends.
 struct Child {
-    pidfd: AsyncFd<OwnedFd>,
+    pidfd: OwnedFd,
     /// True when the kernel takes the whole tree along with the first process. A warden without a process
     /// namespace that is killed would leave its tree behind; it is ended by its lifeline instead.
     whole: bool,
 }
 
 impl Child {
-    fn watch(pidfd: OwnedFd, tier: Tier, profile: Profile) -> io::Result<Self> {
-        Ok(Self {
+    fn new(pidfd: OwnedFd, tier: Tier, profile: Profile) -> Self {
+        Self {
             whole: tier == Tier::Namespaces || profile == Profile::Builtin,
-            pidfd: crate::child::process::watch(pidfd)?,
-        })
+            pidfd,
+        }
     }
 
     fn kill(&self) {
@@ -371,12 +390,10 @@ impl Child {
         if self.whole {
             self.kill();
         }
-        if tokio::time::timeout(GRACE, self.pidfd.readable())
-            .await
-            .is_err()
-        {
+        let ended = crate::child::process::watch(self.pidfd.try_clone()?)?;
+        if tokio::time::timeout(GRACE, ended.readable()).await.is_err() {
             self.kill();
-            self.pidfd.readable().await?.retain_ready();
+            ended.readable().await?.retain_ready();
         }
         Ok(())
     }

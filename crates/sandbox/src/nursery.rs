@@ -72,6 +72,9 @@ struct Running {
     hello: Option<Hello>,
 }
 
+/// The most of a job that is written ahead, bytes: what the smallest pipe holds.
+pub(crate) const AHEAD: usize = 4096;
+
 /// A child that was asked for, with our ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -118,10 +121,18 @@ impl Zygote {
         })
     }
 
-    /// Asks for a child. Takes as long as a datagram; what comes of it arrives on `control`.
-    pub(crate) fn ask(&self, header: &Header, line: Option<&OwnedFd>) -> io::Result<Asked> {
+    /// Asks for a child. Takes as long as a datagram; what comes of it arrives on `control`. The start of its job is in
+    /// its pipe before it exists, so that it need not wait for this process to be scheduled again.
+    pub(crate) fn ask(
+        &self,
+        header: &Header,
+        line: Option<&OwnedFd>,
+        first: &[u8],
+    ) -> io::Result<Asked> {
         let header = in_memory(header)?;
-        let (their_in, stdin) = io::pipe()?;
+        let (their_in, mut stdin) = io::pipe()?;
+        // A new pipe holds a page without waiting for a reader.
+        stdin.write_all(first)?;
         let (stdout, their_out) = io::pipe()?;
         let (control, theirs) = UnixStream::pair()?;
         let mut given = vec![

@@ -240,7 +240,7 @@ fn ask_all<'a>(claims: impl Iterator<Item = &'a Claim>, zygote: &Zygote) -> Vec<
         .map(|layers| {
             (
                 *layers,
-                zygote.ask(&Header::Canaries { layers: *layers }, None),
+                zygote.ask(&Header::Canaries { layers: *layers }, None, b""),
             )
         })
         .collect();

@@ -51,6 +51,8 @@ pub(super) fn run(
             return Ok(());
         }
     };
+    // The output is the command's from here on: it ends when the last of its tree lets go of it.
+    process::plug(nothing.as_raw_fd(), 1).step("letting go of the output")?;
     let ended = rustix::process::pidfd_open(command, PidfdFlags::empty()).step("watching")?;
     if confinement.raises(Part::Seccomp) {
         seccomp::load(seccomp::program(Held::Warden)).step("seccomp, warden")?;
