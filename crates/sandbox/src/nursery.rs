@@ -118,6 +118,7 @@ impl Zygote {
         Ok(match self.running().hello()? {
             Hello::Namespaces => (Tier::Namespaces, None),
             Hello::Bare { why } => (Tier::Bare, Some(why.clone())),
+            Hello::Not { why } => return Err(io::Error::other(why.clone())),
         })
     }
 
@@ -208,6 +209,9 @@ impl Running {
             let said = text.get(..length).unwrap_or_default();
             let hello = serde_json::from_slice(said)
                 .map_err(|_| io::Error::other("it ended without a word"))?;
+            if let Hello::Not { why } = hello {
+                return Err(io::Error::other(why));
+            }
             if hello == Hello::Namespaces
                 && let Some(mut first) = self.started.take()
             {

@@ -32,11 +32,15 @@ pub(crate) fn give_up() -> Result<(), Fell> {
 /// The capability that an emptied set is told by.
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// Leaves all supplementary groups, where that is allowed: an ordinary user keeps those it was given.
+/// Leaves all supplementary groups, where that is allowed: an ordinary user keeps those it was given, and so does
+/// root of a user namespace that an ordinary user made.
 pub(crate) fn leave_groups() -> Result<(), Fell> {
     let held = capabilities(None).step("reading capabilities")?.effective;
     if held.contains(CapabilitySet::SETGID) {
-        rustix::thread::set_thread_groups(&[]).step("leaving supplementary groups")?;
+        match rustix::thread::set_thread_groups(&[]) {
+            Ok(()) | Err(rustix::io::Errno::PERM) => {}
+            Err(error) => return Err(error).step("leaving supplementary groups"),
+        }
     }
     Ok(())
 }

@@ -43,6 +43,11 @@ pub(crate) enum Hello {
         /// What the kernel said.
         why: String,
     },
+    /// Not at all, and why.
+    Not {
+        /// What the kernel said.
+        why: String,
+    },
 }
 
 /// The whole life of a zygote.
@@ -50,7 +55,11 @@ pub(crate) fn main(builtin: fn(Job) -> Answer) -> ExitCode {
     let tries = std::env::args_os().nth(2).as_deref() != Some(PLAIN.as_ref());
     match life(builtin, tries) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(70),
+        Err(fell) => {
+            let why = fell.to_string();
+            let _ = call::say(&Hello::Not { why });
+            ExitCode::from(70)
+        }
     }
 }
 
