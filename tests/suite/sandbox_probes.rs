@@ -181,11 +181,6 @@ const PLACES: [Place; 3] = [
 /// What is known to stay open, and why. Nothing else may be reached.
 pub(super) const EXPOSED: &[(&str, &str, &str)] = &[
     (
-        "res-memory-multi",
-        "any",
-        "memory is bounded for each process, not for a call, where no cgroup is delegated",
-    ),
-    (
         "res-disk-fill-many",
         "any",
         "bytes are bounded for each file; all together they are looked at, and a burst between two looks passes",
@@ -194,16 +189,6 @@ pub(super) const EXPOSED: &[(&str, &str, &str)] = &[
         "res-inodes",
         "any",
         "files are counted while a command runs, and a burst between two looks passes",
-    ),
-    (
-        "res-fork-bomb",
-        "root, T1",
-        "the kernel counts no processes of root; they end with the call",
-    ),
-    (
-        "res-zombies",
-        "root, T1",
-        "the kernel counts no processes of root; they end with the call",
     ),
     (
         "fs-stat-oracle",

@@ -71,6 +71,8 @@ fn attack(words: &[String]) -> String {
         ["daemon", marker] => daemon(marker),
         ["forks", count, marker] => forks(count.parse().unwrap_or(0), marker),
         ["memory"] => memory(),
+        ["hogs", count, megabytes] => hogs(count, 0, megabytes),
+        ["sharers", count, megabytes] => hogs(count, megabytes.parse().unwrap_or(0), "0"),
         ["fill", folder] => fill(folder),
         ["crumbs", folder] => crumbs(folder),
         other => format!("no attack {other:?}"),
@@ -159,6 +161,25 @@ fn status() -> String {
         bounding.count(),
         unsafe { libc::getsid(0) != libc::getpid() }
     )
+}
+
+/// So many processes, each of which fills so much memory and keeps it, after one that they have in common.
+fn hogs(count: &str, common: usize, megabytes: &str) -> String {
+    let size = megabytes.parse::<usize>().unwrap_or(0) << 20;
+    let common = vec![1_u8; common << 20];
+    for _ in 0..count.parse().unwrap_or(0) {
+        match unsafe { libc::fork() } {
+            0 => {
+                let kept = vec![1_u8; size];
+                std::thread::sleep(Duration::from_secs(60));
+                std::process::exit(kept.len().try_into().unwrap_or(0));
+            }
+            made if made < 0 => break,
+            _ => {}
+        }
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    format!("{count} lived beside {} bytes", common.len())
 }
 
 fn flood() -> String {

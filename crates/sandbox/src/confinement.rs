@@ -144,9 +144,11 @@ pub struct Limits {
     pub wall_ms: u64,
     /// Processor time of each process, seconds.
     pub cpu_s: u64,
-    /// Address space of each process, bytes.
+    /// Address space of each process, and memory of all processes of a command together, bytes. The sum is looked at
+    /// while it runs.
     pub memory_bytes: u64,
-    /// Processes at once, beyond those the user already has. The kernel does not hold uid 0 to it.
+    /// Processes at once, beyond those the user already has. The kernel does not hold uid 0 to it; looks while a
+    /// command runs do.
     pub processes: u64,
     /// Size of each file written, bytes.
     pub file_bytes: u64,

@@ -3,8 +3,9 @@
 use crate::confinement::{Confinement, Profile};
 use crate::nursery::{AHEAD, Asked, Tier, take_pidfd};
 use crate::quota;
-use crate::report::Report;
+use crate::report::{Outgrown, Report};
 use crate::sandbox::Sandbox;
+use crate::tree;
 use crate::wire::{self, Header};
 use rustix::fd::{AsFd as _, OwnedFd};
 use serde::{Deserialize, Serialize};
@@ -98,8 +99,8 @@ pub enum Ended {
     TimedOut,
     /// It wrote more than is kept, and was ended.
     TooMuchOutput,
-    /// It added more to the workspace than it may, and was ended.
-    WorkspaceOutgrown,
+    /// It used more of this than it may, and was ended.
+    Outgrown(Outgrown),
 }
 
 /// What came of a call.
@@ -180,11 +181,14 @@ impl Sandbox {
         };
         let mut output = Output::new(confinement.limits.output_bytes, extras.watch);
         let outgrown = async {
+            let limits = confinement.limits;
             match confinement.profile {
+                // One process, which the kernel holds to all its limits.
                 Profile::Builtin => std::future::pending().await,
-                Profile::Command => {
-                    quota::outgrown(&confinement.workspace, confinement.limits).await;
-                }
+                Profile::Command => tokio::select! {
+                    () = quota::outgrown(&confinement.workspace, limits) => Outgrown::Workspace,
+                    what = tree::outgrown(&child.pidfd, limits) => what,
+                },
             }
         };
         let talk = pipes.talk(rest, confinement.profile, &mut output);
@@ -192,7 +196,7 @@ impl Sandbox {
             talked = tokio::time::timeout(patience, talk) => {
                 talked.unwrap_or_else(|_| (Ok(Report::TimedOut.line()), false))
             }
-            () = outgrown => (Ok(Report::WorkspaceOutgrown.line()), false),
+            what = outgrown => (Ok(Report::Outgrown(what).line()), false),
         };
         // Closing our end of its standard input ends the child and all it started (`child::lifeline`).
         drop(pipes);
@@ -237,7 +241,7 @@ impl Told {
                 Some(Report::Exited { code }) => Ended::Exited(code),
                 Some(Report::Signalled { signal }) => Ended::Signalled(signal),
                 Some(Report::TimedOut) => Ended::TimedOut,
-                Some(Report::WorkspaceOutgrown) => Ended::WorkspaceOutgrown,
+                Some(Report::Outgrown(what)) => Ended::Outgrown(what),
                 Some(other) => return Err(not_run(other)),
                 None => return Err(RunError::Died),
             }
@@ -257,7 +261,7 @@ fn not_run(report: Report) -> RunError {
         | Report::Exited { .. }
         | Report::Signalled { .. }
         | Report::TimedOut
-        | Report::WorkspaceOutgrown
+        | Report::Outgrown(_)
         | Report::Canaries(_) => RunError::Died,
     }
 }

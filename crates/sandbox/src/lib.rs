@@ -23,6 +23,7 @@ mod quota;
 mod report;
 mod sandbox;
 mod seccomp;
+mod tree;
 mod wire;
 mod zygote;
 
@@ -32,4 +33,5 @@ pub use confinement::{Confinement, Limits, Network, Profile};
 pub use launch::{CommandJob, Ended, Extras, Finished, Launcher, RunError, Watch};
 pub use nursery::{Tier, Zygote};
 pub use prove::{Layer, NotProven, Trial};
+pub use report::Outgrown;
 pub use sandbox::{CannotConfine, Need, Sandbox, SandboxSettings};

@@ -325,7 +325,7 @@ fn listen(asked: Asked) -> Told {
             | Report::Exited { .. }
             | Report::Signalled { .. }
             | Report::TimedOut
-            | Report::WorkspaceOutgrown,
+            | Report::Outgrown(_),
         )
         | None => Err("the child ended without an answer".to_owned()),
     }

@@ -2,6 +2,27 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Of what a command used more than it may, in all its processes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outgrown {
+    /// Bytes or files added to the workspace.
+    Workspace,
+    /// Memory.
+    Memory,
+    /// Processes at once.
+    Processes,
+}
+
+impl std::fmt::Display for Outgrown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Workspace => "it added more to the workspace than a command may",
+            Self::Memory => "its processes used more memory together than a command may",
+            Self::Processes => "it had more processes at once than a command may",
+        })
+    }
+}
+
 /// One line of JSON. The last one counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
@@ -17,8 +38,8 @@ pub(crate) enum Report {
     Signalled { signal: i32 },
     /// A command's time was up.
     TimedOut,
-    /// A command added too much to its workspace; said by the parent itself.
-    WorkspaceOutgrown,
+    /// A command used too much of something; said by the parent itself.
+    Outgrown(Outgrown),
     /// What became of each canary.
     Canaries(Vec<(String, String)>),
 }

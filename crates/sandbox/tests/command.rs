@@ -3,7 +3,9 @@
 mod harness;
 
 use clawdbot_domain::SandboxMode;
-use clawdbot_sandbox::{CannotConfine, CommandJob, Ended, Extras, Limits, Need, Profile, RunError};
+use clawdbot_sandbox::{
+    CannotConfine, CommandJob, Ended, Extras, Limits, Need, Outgrown, Profile, RunError,
+};
 use harness::{House, SHUT, is, job};
 use std::time::Duration;
 
@@ -287,7 +289,11 @@ async fn a_command_that_fills_the_workspace_is_ended() {
                 ..Limits::COMMAND
             };
             let finished = house.command_within(limits, &attack).await.unwrap();
-            assert_eq!(finished.ended, Ended::WorkspaceOutgrown, "{attack}");
+            assert_eq!(
+                finished.ended,
+                Ended::Outgrown(Outgrown::Workspace),
+                "{attack}"
+            );
             assert!(is_still(&format!("{workspace}/crumb0")).await);
         }
     }

@@ -271,10 +271,7 @@ impl ToolOutcome {
             Ended::Exited(code) => (code != 0, Some(code), Some(format!("exit code {code}"))),
             Ended::Signalled(signal) => (true, None, Some(format!("ended by signal {signal}"))),
             Ended::TimedOut => (true, None, Some("ended: its time was up".to_owned())),
-            Ended::WorkspaceOutgrown => {
-                let note = "ended: it added more to the workspace than a command may".to_owned();
-                (true, None, Some(note))
-            }
+            Ended::Outgrown(what) => (true, None, Some(format!("ended: {what}"))),
             Ended::TooMuchOutput => {
                 let note = format!("ended: more than {} bytes of output", output.len());
                 (true, None, Some(note))

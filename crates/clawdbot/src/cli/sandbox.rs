@@ -235,8 +235,8 @@ fn run_by_hand(home: &Home, settings: &Settings, args: RunArgs) -> CliResult {
             note!("ended: its time was up");
             124
         }
-        Ended::WorkspaceOutgrown => {
-            note!("ended: it added more to the workspace than a command may");
+        Ended::Outgrown(what) => {
+            note!("ended: {what}");
             125
         }
         Ended::TooMuchOutput => {
