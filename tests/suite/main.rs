@@ -46,6 +46,7 @@ mod packaging;
 mod policy_p1;
 mod proxy;
 mod routes;
+mod sandbox_ends;
 mod sandbox_layers;
 mod sandbox_probes;
 mod sdk;
