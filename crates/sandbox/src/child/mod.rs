@@ -3,7 +3,8 @@
 //! The order is argued, because each step needs what a later one takes away:
 //!
 //! 1. enter the namespaces that the zygote prepared (needs capabilities in them);
-//! 2. close every descriptor but the three pipes, before anything else can use one;
+//! 2. close every descriptor but the three pipes, the line to the broker and the rules for step 5, before anything else
+//!    can use one;
 //! 3. own session, limits, not dumpable: a child that fails below is already small;
 //! 4. give up groups and capabilities (needs capabilities), then `no_new_privs`;
 //! 5. Landlock (opens the granted paths, so it comes before seccomp forbids that call);
