@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod age;
 mod clock;
 mod disk;
 mod error;

@@ -4,6 +4,7 @@
 //! of RFC 6962, SHA-256 over a zero byte and the line as it would be without `hash`; `prev` is the
 //! `hash` of the record before, 64 zeros in the first of all.
 
+use crate::age::Moment;
 use crate::error::Fault;
 use crate::redact::Redactor;
 use crate::text::LogText;
@@ -241,6 +242,11 @@ impl LineWriter {
             boot: boot.trim().to_owned(),
             string: Vec::new(),
         }
+    }
+
+    /// This very moment, as a record would tell it.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::now(&self.boot)
     }
 
     /// Appends the entry to `buffer` as the next record after `tip`, and moves `tip` on.

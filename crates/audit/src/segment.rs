@@ -5,7 +5,6 @@ use crate::line::{HexHash, MAX_LINE, NO_RECORD, Parts, Tip};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 mod find;
 
@@ -47,13 +46,9 @@ impl Segment {
         Ok(all)
     }
 
-    /// How long ago it was written last; no time at all when nobody knows.
-    pub(crate) fn age(&self) -> Duration {
-        let written = std::fs::metadata(&self.path).and_then(|meta| meta.modified());
-        written
-            .ok()
-            .and_then(|at| at.elapsed().ok())
-            .unwrap_or_default()
+    /// True when it has no bytes.
+    pub(crate) fn is_empty(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() == 0)
     }
 
     pub(crate) fn corrupt(&self, index: u64, fault: Fault) -> AuditError {
@@ -160,22 +155,40 @@ fn any_record(lines: &mut impl BufRead) -> io::Result<bool> {
 /// Where the chain stands after the last whole record of a segment; `None` when it has none.
 /// `index` is the one that record should have.
 pub(crate) fn last_tip(segment: &Segment, index: u64) -> Result<Option<Tip>, AuditError> {
-    let reading = || AuditError::io("read", &segment.path);
-    let mut file = File::open(&segment.path).map_err(reading())?;
-    let len = file.metadata().map_err(reading())?.len();
-    let start = len.saturating_sub(2 * MAX_LINE as u64);
-    file.seek(SeekFrom::Start(start)).map_err(reading())?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail).map_err(reading())?;
-    let Some(end) = memchr::memrchr(b'\n', &tail) else {
+    let Some(line) = last_line(segment)? else {
         return Ok(None);
     };
-    tail.truncate(end);
-    let line = tail.rsplit(|b| *b == b'\n').next().unwrap_or_default();
-    let tip = Parts::of(line)
+    let tip = Parts::of(&line)
         .ok_or(Fault::NotARecord)
         .and_then(|parts| parts.tip_after());
     tip.map(Some).map_err(|fault| segment.corrupt(index, fault))
+}
+
+/// The last whole line of a segment, without its newline; `None` when it has none.
+pub(crate) fn last_line(segment: &Segment) -> Result<Option<Vec<u8>>, AuditError> {
+    let reading = || AuditError::io("read", &segment.path);
+    let mut file = File::open(&segment.path).map_err(reading())?;
+    let len = file.metadata().map_err(reading())?.len();
+    // Nearly always a few hundred bytes do.
+    for size in [4096, 2 * MAX_LINE as u64] {
+        let start = len.saturating_sub(size);
+        file.seek(SeekFrom::Start(start)).map_err(reading())?;
+        let mut tail = Vec::new();
+        (&mut file)
+            .take(size)
+            .read_to_end(&mut tail)
+            .map_err(reading())?;
+        let Some(end) = memchr::memrchr(b'\n', &tail) else {
+            continue;
+        };
+        tail.truncate(end);
+        match memchr::memrchr(b'\n', &tail) {
+            Some(before) => return Ok(Some(tail.split_off(before + 1))),
+            None if start == 0 => return Ok(Some(tail)),
+            None => {}
+        }
+    }
+    Ok(None)
 }
 
 /// What the first record of a segment says it follows. That is all there is to go by for the oldest

@@ -21,7 +21,8 @@ pub struct AuditSettings {
     pub max_segment_bytes: u64,
     /// `gateway.audit.maxLogFiles`: so many segments are kept, at least one.
     pub max_segments: u32,
-    /// `gateway.audit.minAge`: a segment with a younger record in it is kept, however many there are.
+    /// `gateway.audit.minAge`: a segment with a younger record in it is kept, however many there are. Only time
+    /// counts that the machine was up, by the clock that nobody sets.
     pub min_age: Duration,
 }
 

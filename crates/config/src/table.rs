@@ -246,7 +246,8 @@ pub static KEYS: [Key; 48] = [
         "gateway.audit.minAge",
         Kind::Amount(|v| &mut v.audit.min_age_hours, 0, 8_760),
         "A file of the audit log is never removed before it is so many hours old, however many \
-         there are: a flood must not push evidence out.",
+         there are: a flood must not push evidence out. Only hours count that the machine ran: nobody makes \
+         a file older by setting a clock.",
     )
     .weaker(Weaker::Lower),
     key(

@@ -35,6 +35,12 @@ impl UnixTime {
         self.0
     }
 
+    /// From RFC 3339; `None` when it is no time, or none that nanoseconds since the epoch can tell.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at: jiff::Timestamp = text.parse().ok()?;
+        i64::try_from(at.as_nanosecond()).ok().map(Self)
+    }
+
     /// This much later; saturates.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
@@ -76,6 +82,8 @@ mod tests {
     fn shown_as_rfc_3339_with_nanoseconds() {
         let at = UnixTime::from_secs(1_700_000_000).plus(Duration::from_nanos(5));
         assert_eq!(at.to_string(), "2023-11-14T22:13:20.000000005Z");
+        assert_eq!(UnixTime::parse(&at.to_string()), Some(at));
+        assert_eq!(UnixTime::parse("yesterday"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The next segment, and the end of the oldest ones.
 
 use super::{Limits, Log, Open};
+use crate::age;
 use crate::disk;
 use crate::error::AuditError;
 use crate::segment::Segment;
@@ -41,13 +42,21 @@ impl Log {
     }
 
     fn prune(&mut self, limits: Limits) -> Result<(), AuditError> {
+        self.pruned.clear();
         let mut segments = Segment::list(&self.folder)?;
         let keep = usize::try_from(limits.segments.max(1)).unwrap_or(usize::MAX);
         let too_many = segments.len().saturating_sub(keep);
         let firsts: Vec<u64> = segments.iter().map(|s| s.first).skip(1).collect();
+        if too_many == 0 {
+            return Ok(());
+        }
+        let ages = age::at_least(&segments, &self.lines.moment());
         segments.truncate(too_many);
-        let young = |segment: &Segment| segment.age() < limits.min_age;
-        if let Some(at) = segments.iter().position(young) {
+        if let Some(at) = ages
+            .iter()
+            .take(too_many)
+            .position(|age| *age < limits.min_age)
+        {
             let kept = segments.len() - at;
             tracing::warn!(
                 kept,

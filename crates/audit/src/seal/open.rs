@@ -135,8 +135,7 @@ fn signing(
             Err(AuditError::key(&places.key, "it is the key of another log"))
         };
     }
-    let empty = |segment: &Segment| std::fs::metadata(&segment.path).is_ok_and(|m| m.len() == 0);
-    if !segments.iter().all(empty) {
+    if !segments.iter().all(Segment::is_empty) {
         return Err(AuditError::Unsigned {
             folder: folder.to_owned(),
         });
