@@ -1,32 +1,118 @@
-//! The wall clock, set back and forth under a gateway that writes its log: the records keep their order, and
-//! one of them tells of each jump.
+//! The wall clock, set back and forth under a gateway that writes its log: the records keep their order, one of
+//! them tells of each jump, and none makes a file old enough to be removed.
 
 use serde_json::json;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
+use testkit::audit::segments;
 use testkit::{Gateway, Home, Judges};
 
 /// Debian's libfaketime: the wall clock as a file says, the monotonic one as it is.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
-#[test]
-fn whatever_the_wall_clock_does_records_keep_their_order_and_each_jump_is_written() {
+/// A command whose wall clock is as that file says.
+fn by_the_clock(mut command: Command, clock: &Path, now: &str) -> Command {
     assert!(
         Path::new(LIBRARY).exists(),
         "libfaketime is installed; ./test does it"
     );
-    let folder = tempfile::tempdir().unwrap();
-    let clock = folder.path().join("clock");
-    std::fs::write(&clock, "+0").unwrap();
-    let home = Home::new();
-    home.set("gateway.tools.allowList", r#"["read_file"]"#);
-    let mut command = home.command();
+    std::fs::write(clock, now).unwrap();
     command
         .env("LD_PRELOAD", LIBRARY)
-        .env("FAKETIME_TIMESTAMP_FILE", &clock)
+        .env("FAKETIME_TIMESTAMP_FILE", clock)
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let gateway = Gateway::start(home, command);
+    command
+}
+
+/// The command on a machine that was booted that long ago, another time than the one before.
+fn rebooted(command: &Command, hours_ago: u64, folder: &Path) -> Command {
+    let boot = folder.join("boot");
+    std::fs::write(&boot, "5c7a1f00-0000-4000-8000-000000000001\n").unwrap();
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let runs: u64 = uptime.split('.').next().unwrap().parse().unwrap();
+    let offset = i64::try_from(hours_ago * 3_600).unwrap() - i64::try_from(runs).unwrap();
+    let mut other = Command::new("unshare");
+    other.args(["--mount", "--time", "--boottime", &offset.to_string()]);
+    if !rustix::process::geteuid().is_root() {
+        other.arg("--map-root-user");
+    }
+    let boot_id = "/proc/sys/kernel/random/boot_id";
+    let script = format!("mount --bind \"$0\" {boot_id} && exec \"$@\"");
+    other.args(["sh", "-c", &script]).arg(boot);
+    other.arg(command.get_program()).args(command.get_args());
+    other
+}
+
+/// So many calls with long arguments, each more than two kilobytes of records.
+fn fill(gateway: &Gateway, calls: usize) {
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                for at in 0..calls / 4 {
+                    let path = format!("{thread}-{at}-{}", "p".repeat(4_000));
+                    let answer = gateway.invoke("read_file", &json!({"path": path}));
+                    assert!(![401, 503].contains(&answer.status), "{}", answer.text());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn no_clock_that_is_set_makes_a_file_old_and_a_machine_that_was_off_needs_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    let home = Home::new();
+    for (key, value) in [
+        ("gateway.tools.allowList", r#"["read_file"]"#),
+        ("gateway.audit.maxLogSize", "1"),
+        ("gateway.audit.maxLogFiles", "2"),
+        ("gateway.security.rateLimit.enabled", "false"),
+    ] {
+        home.set_accepting_the_risk(key, value);
+    }
+    let command = home.command();
+    let gateway = Gateway::start(home, by_the_clock(command, &clock, "+0"));
+    fill(&gateway, 280);
+    // Twenty days ahead, and again while it runs.
+    for ahead in ["+20d", "+40d"] {
+        std::fs::write(&clock, ahead).unwrap();
+        fill(&gateway, 280);
+    }
+    let (_, home) = gateway.stop();
+    let all = segments(&home.path().join("logs"));
+    assert!(all.len() > 3, "{all:?}");
+    assert!(home.audit().of("audit.pruned").is_empty());
+    assert_eq!(home.audit().of("security.clock.jumped").len(), 2);
+    // A month later by the clock, an hour after it was switched on: it works, and keeps all.
+    let later = rebooted(&home.command(), 1, folder.path());
+    let gateway = Gateway::start(home, by_the_clock(later, &clock, "+70d"));
+    fill(&gateway, 280);
+    let (_, home) = gateway.stop();
+    assert!(home.audit().of("audit.pruned").is_empty());
+    let more = segments(&home.path().join("logs"));
+    assert!(more.len() > all.len(), "{more:?}");
+    // When it ran for more than a day, what was there before goes by itself.
+    let later = rebooted(&home.command(), 26, folder.path());
+    let gateway = Gateway::start(home, by_the_clock(later, &clock, "+71d"));
+    fill(&gateway, 280);
+    let (code, home) = gateway.stop();
+    assert_eq!(code, 0);
+    assert!(home.audit().of("audit.pruned").len() >= all.len() - 1);
+    let logs = home.path().join("logs");
+    assert_eq!(Judges::new().agree("after pruning", &logs).code, 0);
+}
+
+#[test]
+fn whatever_the_wall_clock_does_records_keep_their_order_and_each_jump_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    let home = Home::new();
+    home.set("gateway.tools.allowList", r#"["read_file"]"#);
+    let command = home.command();
+    let gateway = Gateway::start(home, by_the_clock(command, &clock, "+0"));
     // What `+0`, then each of these, is after the one before, in seconds.
     let (hour, day) = (3_600, 86_400);
     let jumps = [
