@@ -153,7 +153,8 @@ impl Seal {
         if self.tree.size() == self.durable {
             return None;
         }
-        if self.tree.size() - self.published >= EVERY_RECORDS {
+        // Records without any checkpoint look as if somebody took it away.
+        if self.published == 0 || self.tree.size() - self.published >= EVERY_RECORDS {
             return Some(Duration::ZERO);
         }
         Some(EVERY.saturating_sub(self.at.elapsed()))

@@ -316,6 +316,7 @@ async fn a_record_is_never_longer_than_60_kib_and_says_what_was_cut() {
         (&all[2]["event"], &all[2]["cut"]),
         (&"security.tool.denied".into(), &true.into())
     );
+    recorder.close().await;
     assert_eq!(verify(dir.path()).unwrap().verdict, Verdict::Intact);
 }
 
@@ -402,7 +403,7 @@ async fn a_full_disk_stops_the_act_and_the_log_recovers_by_itself() {
     let again = recorder.begin(Call("again".into())).await.unwrap();
     assert!(again.index().is_some());
     drop(again);
-    recorder.flush().await;
+    recorder.close().await;
     assert_eq!(verify(&logs).unwrap().verdict, Verdict::Intact);
     let all = records(&logs);
     let outage = all.iter().find(|r| r["event"] == "audit.outage").unwrap();

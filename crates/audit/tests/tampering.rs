@@ -275,3 +275,19 @@ fn every_record_can_be_proven_and_lost_hashes_are_made_again() {
     fs::remove_dir_all(kept.logs.join("tile")).unwrap();
     assert_eq!(prove(&kept.logs, 3).unwrap(), proof);
 }
+
+#[test]
+fn a_log_cut_in_its_first_hour_does_not_look_whole_without_its_checkpoint() {
+    let kept = kept();
+    kept.run(20).unwrap();
+    let verdict = || verify(&kept.logs).unwrap().verdict;
+    assert_eq!(verdict(), Verdict::Intact);
+    let all = fs::read_to_string(kept.segment()).unwrap();
+    let ten: String = all.split_inclusive('\n').take(10).collect();
+    for left in [all, ten] {
+        fs::write(kept.segment(), left).unwrap();
+        let _ = fs::remove_file(kept.logs.join("checkpoint"));
+        let (segment, bytes) = ("checkpoint".into(), 0);
+        assert_eq!(verdict(), Verdict::Torn { segment, bytes });
+    }
+}

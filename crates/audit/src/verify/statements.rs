@@ -136,14 +136,14 @@ impl Statements {
             }
         }
         match verdict {
-            Verdict::Intact => self.whole(),
+            Verdict::Intact => self.whole(seen.next() > 0),
             Verdict::Torn { .. } | Verdict::RolledBack { .. } | Verdict::Tampered { .. } => verdict,
         }
     }
 
     /// What a crash leaves of the statements themselves, or somebody who hopes to be taken for one. It
     /// proves nothing against the records, but a log that was closed has all of them.
-    fn whole(&self) -> Verdict {
+    fn whole(&self, has_records: bool) -> Verdict {
         let torn = |name: &str, bytes| Verdict::Torn {
             segment: name.to_owned(),
             bytes,
@@ -151,8 +151,8 @@ impl Statements {
         if self.epochs.torn > 0 {
             return torn(EPOCHS, self.epochs.torn);
         }
-        // A second epoch begins with the first checkpoint.
-        if self.checkpoint.is_none() && self.epochs.all.len() > 1 {
+        // Within a second of the first record there is one, and from then on always.
+        if self.checkpoint.is_none() && has_records {
             return torn(CHECKPOINT, 0);
         }
         Verdict::Intact
