@@ -20,6 +20,7 @@ mod audit_keys;
 mod audit_kill;
 mod audit_power;
 mod audit_pruned;
+mod audit_random;
 mod audit_reading;
 mod audit_tamper;
 mod audit_verify;
