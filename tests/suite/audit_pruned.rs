@@ -13,7 +13,7 @@ fn found(code: i32, index: u64) -> Found {
 }
 
 /// A log of two segments kept; those before them, with hundreds of records, were pruned.
-fn pruned() -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn pruned() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let (logs, key) = (dir.path().join("logs"), dir.path().join("audit.key"));
     let settings = AuditSettings {
