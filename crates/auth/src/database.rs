@@ -2,16 +2,25 @@
 
 use crate::error::AuthError;
 use crate::files;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a write waits for the write of another process.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
-/// Written to `PRAGMA user_version`, so that another program's or a later version's file is not
-/// taken for ours.
-const VERSION: i64 = 2;
+/// What the file of a store looks like.
+pub(crate) struct Format {
+    /// The tables of a new file.
+    pub(crate) schema: &'static str,
+    /// Written to `PRAGMA user_version`, so that another program's or a later version's file is not taken for
+    /// ours. Raised also for a mere new column: a program that does not know it would not keep to it.
+    pub(crate) version: i64,
+    /// The oldest version that `upgrade` takes up.
+    pub(crate) oldest: i64,
+    /// Brings a file of an older version to this one, inside the transaction that writes the new number.
+    pub(crate) upgrade: fn(&Transaction<'_>) -> rusqlite::Result<()>,
+}
 
 /// What a commit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +61,7 @@ impl Database {
     /// never takes the place of another. Of two processes that do this at once, one file stays.
     pub(crate) fn create_once(
         path: &Path,
-        schema: &str,
+        format: &Format,
         fill: impl FnOnce(&Connection) -> rusqlite::Result<()>,
     ) -> Result<(), AuthError> {
         // SQLite itself would make it readable by others; its side files take over the mode.
@@ -60,8 +69,8 @@ impl Database {
         let made = (|| {
             let conn = connect(&temporary, Durability::Full)?;
             conn.execute_batch("PRAGMA journal_mode = WAL")
-                .and_then(|()| conn.execute_batch(schema))
-                .and_then(|()| conn.pragma_update(None, "user_version", VERSION))
+                .and_then(|()| conn.execute_batch(format.schema))
+                .and_then(|()| conn.pragma_update(None, "user_version", format.version))
                 .and_then(|()| fill(&conn))
                 // Closing the last connection writes the log back, to disk, and removes it.
                 .and_then(|()| conn.close().map_err(|(_, error)| error))
@@ -74,26 +83,36 @@ impl Database {
         files::link_once(&temporary, path).map(|_| ())
     }
 
-    /// Opens a file that must be there and whole.
-    pub(crate) fn open(path: &Path, durability: Durability) -> Result<Self, AuthError> {
+    /// Opens a file that must be there and whole, and brings one of an older version to this one.
+    pub(crate) fn open(
+        path: &Path,
+        format: &Format,
+        durability: Durability,
+    ) -> Result<Self, AuthError> {
         let identity = Identity::of(path);
         let meta = std::fs::metadata(path).map_err(files::failed("open", path))?;
         if meta.len() == 0 {
             return Err(damaged(path, "it is empty"));
         }
-        let conn = connect(path, durability)?;
+        let mut conn = connect(path, durability)?;
         let checked: String = conn
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(explain(path))?;
         if checked != "ok" {
             return Err(damaged(path, checked));
         }
-        let found: i64 = conn
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(explain(path))?;
-        if found != VERSION {
-            let why = format!("its version is {found}, this program knows {VERSION}");
-            return Err(damaged(path, why));
+        match version(&conn).map_err(explain(path))? {
+            found if found == format.version => {}
+            found if (format.oldest..format.version).contains(&found) => {
+                upgrade(&mut conn, format).map_err(explain(path))?;
+            }
+            found => {
+                return Err(AuthError::OtherVersion {
+                    path: path.to_owned(),
+                    found,
+                    known: format.version,
+                });
+            }
         }
         Ok(Self {
             conn,
@@ -130,6 +149,21 @@ impl Database {
     pub(crate) fn damaged(&self, why: impl Into<String>) -> AuthError {
         damaged(&self.path, why)
     }
+}
+
+fn version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// The whole step or none of it.
+fn upgrade(conn: &mut Connection, format: &Format) -> rusqlite::Result<()> {
+    // At once, so that of two processes that find an older file one does it.
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version(&tx)? < format.version {
+        (format.upgrade)(&tx)?;
+        tx.pragma_update(None, "user_version", format.version)?;
+    }
+    tx.commit()
 }
 
 fn connect(path: &Path, durability: Durability) -> Result<Connection, AuthError> {

@@ -35,6 +35,19 @@ pub enum AuthError {
         /// What is wrong with it.
         why: String,
     },
+    /// The database was made by another version of this program. It is left as it is.
+    #[error(
+        "{} was written by {} version of clawdbot (format {found}; this program's is {known}) and is left as it is; open it with the version that wrote it, or move it away to start anew",
+        path.display(), if found > known { "a newer" } else { "an older" }
+    )]
+    OtherVersion {
+        /// Which database.
+        path: PathBuf,
+        /// The version of its format.
+        found: i64,
+        /// The version that this program writes.
+        known: i64,
+    },
     /// The database was moved away or replaced while it was in use.
     #[error("{} was moved or replaced while in use; restart to use what is there now", .0.display())]
     Replaced(PathBuf),

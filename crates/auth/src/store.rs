@@ -15,7 +15,7 @@ pub use draft::{Draft, NewToken};
 pub use row::{TokenInfo, TokenState};
 pub use setup::SETUP_TTL;
 
-use crate::database::{Database, Durability};
+use crate::database::{Database, Durability, Format};
 use crate::error::{AuthError, Rejected};
 use crate::files;
 use crate::keyed::Keyed;
@@ -37,6 +37,14 @@ pub const MAX_TTL: Duration = Duration::from_secs(366 * 86_400);
 const KEPT: Duration = Duration::from_secs(183 * 86_400);
 /// So many tokens are kept, those that are over for less than half a year included.
 pub const MAX_TOKENS: u32 = 10_000;
+
+/// 2 kept the end of a token that was seen to be over; 3 limits tokens to some tools.
+const FORMAT: Format = Format {
+    schema: SCHEMA,
+    version: 3,
+    oldest: 2,
+    upgrade: row::add_what_is_new,
+};
 
 const SCHEMA: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -90,11 +98,10 @@ impl TokenStore {
         };
         if !files::is_there(&paths.store)? {
             let keyed = pepper::read_or_make(&paths)?;
-            Database::create_once(&paths.store, SCHEMA, |conn| pepper::mark(&keyed, conn))?;
+            Database::create_once(&paths.store, &FORMAT, |conn| pepper::mark(&keyed, conn))?;
         }
         let keyed = pepper::read(&paths)?;
-        let mut writer = Database::open(&paths.store, Durability::Full)?;
-        row::add_what_is_new(&mut writer)?;
+        let writer = Database::open(&paths.store, &FORMAT, Durability::Full)?;
         pepper::check(&keyed, &writer, &paths)?;
         let watch = Watch::open(&paths.store)?;
         Ok(Self {

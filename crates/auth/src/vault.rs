@@ -19,7 +19,7 @@ mod warm;
 pub use rekey::{NewKey, Rekeyed};
 pub use source::KeySource;
 
-use crate::database::{self, Database, Durability};
+use crate::database::{self, Database, Durability, Format};
 use crate::error::{AuthError, VaultError};
 use crate::files::{self, Key};
 use clawdbot_domain::{Origin, ProviderName, Secret, UnixTime, hex};
@@ -35,6 +35,14 @@ use warm::{Opened, Warm};
 
 /// After this long a credential is due for rotation: the guide's 90 days.
 pub const DUE: Duration = Duration::from_secs(90 * 86_400);
+
+/// 1 had no room for where a key comes from.
+const FORMAT: Format = Format {
+    schema: SCHEMA,
+    version: 2,
+    oldest: 2,
+    upgrade: |_| Ok(()),
+};
 
 const SCHEMA: &str = "
 CREATE TABLE credentials (
@@ -124,9 +132,9 @@ impl Vault {
         files::private_folder(state)?;
         let path = state.join("vault.db");
         if !files::is_there(&path)? {
-            Database::create_once(&path, SCHEMA, |_| Ok(()))?;
+            Database::create_once(&path, &FORMAT, |_| Ok(()))?;
         }
-        let db = Database::open(&path, Durability::Full)?;
+        let db = Database::open(&path, &FORMAT, Durability::Full)?;
         Ok(Self {
             db: Mutex::new(Opened::new(db)),
             path,
@@ -345,7 +353,7 @@ impl Vault {
     fn lock(&self) -> Result<MutexGuard<'_, Opened>, VaultError> {
         let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         if db.still_in_place().is_err() {
-            *db = Opened::new(Database::open(&self.path, Durability::Full)?);
+            *db = Opened::new(Database::open(&self.path, &FORMAT, Durability::Full)?);
         }
         Ok(db)
     }

@@ -294,6 +294,7 @@ fn failed(error: AuthError) -> ApiError {
         AuthError::File { .. }
         | AuthError::Store { .. }
         | AuthError::Damaged { .. }
+        | AuthError::OtherVersion { .. }
         | AuthError::Replaced(_)
         | AuthError::Locked { .. }
         | AuthError::BadKey(_)

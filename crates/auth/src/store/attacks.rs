@@ -1,6 +1,6 @@
 //! Attacks on the store, each named after what the attacker does.
 
-use super::tests::{T0, later, new, store};
+use super::tests::{T0, later, new, opened, store};
 use super::*;
 use crate::keyed::made;
 use std::fmt::Write as _;
@@ -187,7 +187,10 @@ fn a_limit_outlives_rotation_and_whoever_strikes_or_widens_it_in_the_file_has_no
 fn tokens_of_a_store_from_before_there_were_limits_go_on_without_one() {
     let home = TempDir::new().unwrap();
     let (token, _) = store(&home).create(&new("old"), T0).unwrap();
-    strike_column(&home);
+    change(
+        &home,
+        "ALTER TABLE tokens DROP COLUMN tools; PRAGMA user_version = 2",
+    );
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -198,8 +201,22 @@ fn tokens_of_a_store_from_before_there_were_limits_go_on_without_one() {
     });
 }
 
-fn strike_column(home: &TempDir) {
+/// The other direction: a program that does not know a column would not keep to it.
+#[test]
+fn a_store_of_another_version_is_named_as_that_and_left_alone() {
+    for (version, named) in [(1, "an older version"), (4, "a newer version")] {
+        let home = TempDir::new().unwrap();
+        store(&home).create(&new("ci"), T0).unwrap();
+        change(&home, &format!("PRAGMA user_version = {version}"));
+        let before = std::fs::read(home.path().join("state/tokens.db")).unwrap();
+        let error = opened(&home).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+        let after = std::fs::read(home.path().join("state/tokens.db")).unwrap();
+        assert!(before == after, "{version}");
+    }
+}
+
+fn change(home: &TempDir, sql: &str) {
     let conn = rusqlite::Connection::open(home.path().join("state/tokens.db")).unwrap();
-    conn.execute_batch("ALTER TABLE tokens DROP COLUMN tools")
-        .unwrap();
+    conn.execute_batch(sql).unwrap();
 }

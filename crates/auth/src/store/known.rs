@@ -136,7 +136,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn open(path: &Path) -> Result<Self, AuthError> {
-        let db = Database::open(path, Durability::Full)?;
+        let db = Database::open(path, &super::FORMAT, Durability::Full)?;
         let version = db.changes_of_others()?;
         let known = Arc::new(Known::new(row::all(&db)?));
         Ok(Self { db, version, known })

@@ -4,7 +4,7 @@ use crate::database::Database;
 use crate::error::{AuthError, Rejected};
 use crate::keyed::Keyed;
 use clawdbot_domain::{Event, ScopeSet, TokenEnv, TokenId, ToolLimit, UnixTime};
-use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params, types::Type};
+use rusqlite::{OptionalExtension as _, Transaction, params, types::Type};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,19 +188,14 @@ impl Row {
 }
 
 /// A store from before tokens had limits gets the column for them; its tokens have none.
-pub(super) fn add_what_is_new(db: &mut Database) -> Result<(), AuthError> {
-    let add = |conn: &mut rusqlite::Connection| {
-        // At once, so that of two processes that find it missing one adds it.
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let sql = "SELECT count(*) FROM pragma_table_info('tokens') WHERE name = 'tools'";
-        let there: u32 = tx.query_row(sql, [], |row| row.get(0))?;
-        if there == 0 {
-            tx.execute("ALTER TABLE tokens ADD COLUMN tools TEXT", [])?;
-        }
-        tx.commit()
-    };
-    let added = add(&mut db.conn);
-    added.map_err(db.failed())
+pub(super) fn add_what_is_new(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    // Some files of version 2 have it already.
+    let sql = "SELECT count(*) FROM pragma_table_info('tokens') WHERE name = 'tools'";
+    let there: u32 = tx.query_row(sql, [], |row| row.get(0))?;
+    if there == 0 {
+        tx.execute("ALTER TABLE tokens ADD COLUMN tools TEXT", [])?;
+    }
+    Ok(())
 }
 
 pub(super) fn insert(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {

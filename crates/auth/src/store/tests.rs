@@ -29,7 +29,7 @@ fn redeem(store: &TokenStore, setup: &Secret, now: UnixTime) -> Result<(), Rejec
     redeemed.map(|_| ())
 }
 
-fn opened(home: &TempDir) -> Result<TokenStore, AuthError> {
+pub(super) fn opened(home: &TempDir) -> Result<TokenStore, AuthError> {
     TokenStore::open(&home.path().join("state"), &home.path().join("secrets"))
 }
 

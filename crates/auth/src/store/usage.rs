@@ -138,7 +138,7 @@ fn write(
     let Some(latest) = used.values().copied().max().max(late) else {
         return Ok(());
     };
-    let mut db = Database::open(path, Durability::Lazy)?;
+    let mut db = Database::open(path, &super::FORMAT, Durability::Lazy)?;
     let noted = (|| {
         let tx = db
             .conn

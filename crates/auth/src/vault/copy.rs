@@ -1,6 +1,6 @@
 //! The vault in a backup: every credential stays sealed, and the key is not in it.
 
-use super::{CredentialInfo, SCHEMA, Vault, count, forget};
+use super::{CredentialInfo, FORMAT, Vault, count, forget};
 use crate::database::{Database, Durability};
 use crate::error::VaultError;
 use crate::files;
@@ -11,7 +11,7 @@ impl Vault {
     /// Writes the vault as it is at one moment to a new file, while others may be writing to it.
     pub fn copy_to(&self, to: &Path) -> Result<(), VaultError> {
         let db = self.lock()?;
-        Database::create_once(to, SCHEMA, |_| Ok(()))?;
+        Database::create_once(to, &FORMAT, |_| Ok(()))?;
         db.attached(to, |conn| {
             conn.execute_batch(
                 "INSERT INTO other.credentials SELECT * FROM main.credentials;
@@ -25,7 +25,7 @@ impl Vault {
     /// take it up. The credentials open with the key that sealed them, and stay locked without it.
     pub fn replace_with(&self, from: &Path) -> Result<Vec<CredentialInfo>, VaultError> {
         // Whether it is a whole vault of this version is asked before anything is touched.
-        drop(Database::open(from, Durability::Full)?);
+        drop(Database::open(from, &FORMAT, Durability::Full)?);
         let db = self.lock()?;
         db.attached(from, |conn| {
             conn.execute_batch(

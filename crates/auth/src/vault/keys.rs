@@ -259,7 +259,11 @@ impl Vault {
         };
         let next = next_to(path);
         // A connection of its own: the caller may be in the middle of a transaction.
-        let db = Database::open(&self.path, crate::database::Durability::Full)?;
+        let db = Database::open(
+            &self.path,
+            &super::FORMAT,
+            crate::database::Durability::Full,
+        )?;
         let taken = match (Mark::read(&db)?, files::read_key(&next)?) {
             (Some(mark), Some(key)) => mark.kdf.is_none() && mark.opens(&key).is_some(),
             _ => false,

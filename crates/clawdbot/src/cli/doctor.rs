@@ -386,7 +386,7 @@ fn store(home: &Home) -> Looked {
             Severity::Fail,
             error,
             "nobody can be let in",
-            "bring the folder `secrets` back from a backup; or remove state/auth.db, and every token with it",
+            "bring the folder `secrets` back from a backup; or move state/tokens.db away, and every token with it",
         ),
     }
 }

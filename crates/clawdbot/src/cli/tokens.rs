@@ -253,6 +253,7 @@ fn failed(error: &AuthError) -> Failure {
         AuthError::File { .. }
         | AuthError::Store { .. }
         | AuthError::Damaged { .. }
+        | AuthError::OtherVersion { .. }
         | AuthError::Replaced(_)
         | AuthError::BadKey(_)
         | AuthError::TooMany(_)
