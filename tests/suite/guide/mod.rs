@@ -105,6 +105,71 @@ fn every_command_of_the_guide_works_as_printed_and_does_what_the_guide_says() {
     }
 }
 
+/// What the guide says in prose, line by line, without the marks of lists.
+fn sentences(text: &str) -> Vec<String> {
+    let mut in_block = false;
+    let mut all = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("```") {
+            in_block = !in_block;
+            continue;
+        }
+        let number = line.trim_start_matches(|c: char| c.is_ascii_digit());
+        let said = ["- [ ] ", "- ", ". "]
+            .iter()
+            .find_map(|mark| number.strip_prefix(mark))
+            .unwrap_or(line);
+        if !in_block && !said.is_empty() && !said.starts_with('#') && !said.contains("](#") {
+            all.push(said.to_owned());
+        }
+    }
+    all
+}
+
+#[test]
+fn every_sentence_of_the_guide_stands_beside_what_shows_it() {
+    let guide = guide();
+    // What introduces a list or a link elsewhere says nothing that could be false.
+    let (body, links) = guide.split_once("## Additional Resources").unwrap();
+    let body = body.split_once("core security principles:").unwrap().1;
+    assert!(!links.is_empty());
+    let table = testkit::binary::checkout().join("docs/compliance/security-guide.md");
+    let table = std::fs::read_to_string(table).unwrap();
+    let cells: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .collect();
+    let said = sentences(body);
+    assert!(said.len() > 50, "{said:?}");
+    for sentence in said {
+        assert!(
+            cells.iter().any(|cell| cell.contains(&sentence)),
+            "docs/compliance/security-guide.md has no row for: {sentence}"
+        );
+    }
+}
+
+#[test]
+fn what_must_not_be_committed_is_ignored_by_git_and_kept_out_of_the_image() {
+    let root = testkit::binary::checkout();
+    let kept_out = std::fs::read_to_string(root.join(".dockerignore")).unwrap();
+    // Nothing of the checkout goes into the image's context but what is named.
+    let rules: Vec<_> = kept_out.lines().filter(|l| !l.starts_with('#')).collect();
+    assert_eq!(rules.first(), Some(&"*"), "{kept_out}");
+    for path in [
+        "data/secrets/operator.token",
+        "data/config/gateway.json",
+        ".env",
+    ] {
+        // Whether it would be, for a file that need not be there; 0: ignored.
+        let mut git = std::process::Command::new("git");
+        let git = git.arg("-C").arg(&root).args(["check-ignore", "-q", path]);
+        assert_eq!(git.status().unwrap().code(), Some(0), "{path}");
+        let named = format!("!{}", path.split('/').next().unwrap());
+        assert!(!rules.contains(&named.as_str()), "{named}: {kept_out}");
+    }
+}
+
 /// The block as it is printed, each command of it having to work.
 fn run(here: &Deployment, code: &str) -> Ran {
     let ran = here.shell(&format!("set -e\n{code}"));
