@@ -88,6 +88,21 @@ fn a_corrupt_settings_file_stops_the_start_and_is_left_as_it_is() {
 }
 
 #[test]
+fn a_home_that_cannot_be_made_is_named_with_a_way_out() {
+    let home = Home::new();
+    let file = home.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let below = file.join("home");
+    let mut up = std::process::Command::new(testkit::binary::clawdbot());
+    let up = up.arg("--home").arg(&below).args(["up", "--once", "hi"]);
+    let up = up.output().unwrap();
+    let said = String::from_utf8_lossy(&up.stderr);
+    assert_eq!(up.status.code(), Some(73), "{said}");
+    assert!(said.contains(below.to_str().unwrap()), "{said}");
+    assert!(said.contains("--home DIR"), "{said}");
+}
+
+#[test]
 fn a_misspelt_key_is_refused_and_the_nearest_one_named() {
     let ran = Home::new().run(&["config", "set", "gateway.sandbox.enable", "false"]);
     assert_eq!(ran.code, 64, "{}{}", ran.out, ran.err);

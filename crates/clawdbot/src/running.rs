@@ -56,7 +56,9 @@ impl Proven {
     /// and first: before any thread or secret exists.
     pub fn new(home: &Home, overrides: Overrides) -> Result<Self, Failure> {
         home.create().map_err(|e| {
-            Failure::new(Exit::CannotCreate, format!("cannot create the home: {e}"))
+            let what = format!("cannot create the home {}: {e}", home.root().display());
+            Failure::new(Exit::CannotCreate, what)
+                .hint("a folder of your own: --home DIR, or CLAWDBOT_HOME=DIR for every command")
         })?;
         // First, so that it prepares itself while the settings are read.
         let zygote = Zygote::start().map_err(|e| {

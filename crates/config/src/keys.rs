@@ -144,7 +144,13 @@ impl Key {
 
     /// The known key nearest to a misspelt one.
     pub(crate) fn nearest(name: &str) -> Option<&'static str> {
-        nearest(name, KEYS.iter().map(|key| key.name))
+        let keys = KEYS.iter().map(|key| key.name);
+        // A group of keys too, in a file: who mistypes that means no single key of it.
+        let groups = KEYS.iter().flat_map(|key| {
+            let ends = key.name.match_indices('.').map(|(at, _)| at);
+            ends.filter_map(|end| key.name.get(..end))
+        });
+        nearest(name, keys.chain(groups.filter(|group| *group != name)))
     }
 }
 

@@ -165,15 +165,22 @@ fn writable(home: &Home) -> Looked {
                 Severity::Fail,
                 format!("{} cannot be written: {error}", folder.display()),
                 "settings, tokens and the audit log are kept there",
-                format!(
-                    "make it this user's: chown -R {} '{}'",
-                    rustix::process::geteuid().as_raw(),
-                    folder.display()
-                ),
+                how_to_write(&folder, &error),
             );
         }
     }
     well(id, format!("{} can be written", home.root().display()))
+}
+
+fn how_to_write(folder: &Path, error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem {
+        return "mount that file system writable, or use another folder: --home DIR".to_owned();
+    }
+    format!(
+        "make it this user's: chown -R {} '{}'",
+        rustix::process::geteuid().as_raw(),
+        folder.display()
+    )
 }
 
 fn try_to_write(folder: &Path) -> std::io::Result<()> {

@@ -151,6 +151,15 @@ fn a_key_that_stands_twice_is_refused_wherever_it_stands() {
 }
 
 #[test]
+fn a_mistyped_group_is_told_the_group() {
+    let errors = errors_of(r#"{"gateway": {"sandbx": {"mode": "strict"}}}"#);
+    assert!(
+        errors[0].contains("gateway.sandbx") && errors[0].contains("is gateway.sandbox meant?"),
+        "{errors:?}"
+    );
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let errors = errors_of(
         r#"{
