@@ -1,5 +1,6 @@
 //! A whole request to a model API: read once, judged text by text, sent on byte for byte.
 
+mod payload;
 mod refusal;
 mod walk;
 
@@ -13,6 +14,10 @@ use crate::screened::ScreenedBody;
 use bytes::Bytes;
 use clawdbot_domain::{Channel, Protocol};
 use walk::{Text, Walked};
+
+/// How much is looked at together on either side of where two messages meet, in bytes: more than a
+/// sentence has.
+const SEAM: usize = 240;
 
 /// Both protocols carry the conversation in `messages` and the model in `model`, and every string
 /// outside the known labels is looked at wherever it stands. So the walk needs no table of fields
@@ -64,7 +69,56 @@ fn judge(guard: Guard, texts: &[Text<'_>], allowed: &Allowed) -> Result<Vec<Repo
             one(guard, channel, &parts.join("\n"), allowed, &mut reports)?;
         }
     }
+    across(guard, texts, allowed, &mut reports)?;
     Ok(reports)
+}
+
+/// Where two messages of one kind meet: providers join them, so an attack may be cut in two there too.
+fn across(
+    guard: Guard,
+    texts: &[Text<'_>],
+    allowed: &Allowed,
+    reports: &mut Vec<Report>,
+) -> Result<(), BodyRefusal> {
+    let mut before = String::new();
+    let mut last: Option<&Text<'_>> = None;
+    for text in texts {
+        if last.is_none_or(|last| last.channel != text.channel) {
+            before.clear();
+        }
+        let is_seam = last.is_some_and(|last| last.message != text.message);
+        last = Some(text);
+        if is_seam && !before.is_empty() {
+            let seam = format!("{before}\n{}", head(&text.words));
+            if detect::is_suspicious(&seam) {
+                one(guard, text.channel, &seam, allowed, reports)?;
+            }
+        }
+        if !before.is_empty() {
+            before.push('\n');
+        }
+        before.push_str(tail(&text.words));
+        before = tail(&before).to_owned();
+    }
+    Ok(())
+}
+
+/// The first letters of a text.
+fn head(text: &str) -> &str {
+    let mut end = SEAM.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// The last letters of a text.
+fn tail(text: &str) -> &str {
+    let mut start = text.len().saturating_sub(SEAM);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text.get(start..).unwrap_or_default()
 }
 
 fn one(
@@ -95,5 +149,7 @@ fn one(
     }
 }
 
+#[cfg(test)]
+mod positions;
 #[cfg(test)]
 mod tests;

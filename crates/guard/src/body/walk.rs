@@ -4,7 +4,9 @@
 //! the model stands, and refuses what two parsers could read in two ways. A duplicate key is the
 //! classic: the guard would look at one value and the provider act on the other.
 
+use super::payload::{self, Payload};
 use super::refusal::BodyRefusal;
+use crate::detect;
 use clawdbot_domain::Channel;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -19,8 +21,8 @@ const LABEL_BYTES: usize = 64;
 /// From how many keys on an object is checked for duplicates by hash.
 const FEW_KEYS: usize = 16;
 
-/// A key of this length or more may carry words for a model.
-const WORDY_KEY_BYTES: usize = 16;
+/// A key or a label of this length or more may carry words for a model.
+const WORDY_BYTES: usize = 16;
 
 /// A string a model would see.
 #[derive(Debug)]
@@ -153,15 +155,27 @@ impl<'a> DeserializeSeed<'a> for Node<'_, 'a> {
 impl<'a> Node<'_, 'a> {
     fn text<E: serde::de::Error>(self, text: Cow<'a, str>) -> Result<Label<'a>, E> {
         match self.place {
-            Place::Label if text.len() <= LABEL_BYTES => return Ok(Some(text)),
-            Place::Url if is_data_url(&text) => return Ok(None),
+            Place::Label if text.len() <= LABEL_BYTES => {
+                if text.len() >= WORDY_BYTES && detect::is_wordy(&text) {
+                    self.walk.keep(text.clone(), false);
+                }
+                return Ok(Some(text));
+            }
             Place::Root | Place::Messages | Place::Message | Place::Stream => {
                 return Err(self.unexpected());
             }
             Place::Label | Place::Url | Place::Data | Place::Any => {}
         }
         let data = self.place == Place::Data;
-        self.walk.keep(text, data);
+        let url = (self.place == Place::Url).then(|| payload::of_url(&text));
+        let inside = url
+            .flatten()
+            .map(|(media, letters)| payload::of(media, letters));
+        match inside {
+            Some(Payload::Opaque) => {}
+            Some(Payload::Words(words)) => self.walk.keep(Cow::Owned(words), false),
+            Some(Payload::Text) | None => self.walk.keep(text, data),
+        }
         Ok(None)
     }
 
@@ -258,7 +272,7 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
         }
         let Self { walk, place } = self;
         let first = walk.texts.len();
-        let (mut role, mut kind) = (None, None);
+        let (mut role, mut kind, mut media) = (None, None, None);
         let mut keys = Keys::default();
         while let Some(key) = map.next_key_seed(KeySeed)? {
             walk.path.push(Step::Key(key.clone()));
@@ -268,6 +282,8 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
             let inner = place.under(&key);
             if place == Place::Root {
                 walk.root_key::<A::Error>(&key)?;
+            } else if place == Place::Message {
+                one_spelling::<A::Error>(&key, &["role", "content"])?;
             }
             let before = walk.texts.len();
             if place == Place::Root && key == "model" {
@@ -277,18 +293,24 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
                 match key.as_ref() {
                     "role" => role = label,
                     "type" => kind = label,
+                    "media_type" => media = label,
                     _ => {}
                 }
             }
             if place == Place::Root && matches!(key.as_ref(), "tools" | "functions") {
                 walk.mark(before, Channel::ToolDescription, false);
             }
-            if key.len() >= WORDY_KEY_BYTES {
+            if key.len() >= WORDY_BYTES {
                 walk.keep(key, false);
             }
             walk.path.pop();
         }
-        walk.close_object(place, first, role.as_deref(), kind.as_deref());
+        let label = Labels {
+            role: role.as_deref(),
+            kind: kind.as_deref(),
+            media: media.as_deref(),
+        };
+        walk.close_object(place, first, label);
         Ok(None)
     }
 }
@@ -306,16 +328,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Some providers read keys without regard to case, so a `Model` beside the `model` would be a
-    /// second reading of the body.
     fn root_key<E: serde::de::Error>(&mut self, key: &str) -> Result<(), E> {
-        for known in ["model", "messages", "stream", "system", "tools"] {
-            if key != known && key.eq_ignore_ascii_case(known) {
-                return Err(E::custom(format_args!(
-                    "the key differs from \"{known}\" in case only"
-                )));
-            }
-        }
+        one_spelling(key, &["model", "messages", "stream", "system", "tools"])?;
         self.has_messages |= key == "messages";
         Ok(())
     }
@@ -338,12 +352,24 @@ impl<'a> Walk<'a> {
     }
 
     /// An object is whole: its `type` and `role` say what the texts in it are.
-    fn close_object(&mut self, place: Place, first: usize, role: Option<&str>, kind: Option<&str>) {
+    fn close_object(&mut self, place: Place, first: usize, labels: Labels<'_>) {
+        let Labels { role, kind, media } = labels;
         if let Some("base64" | "redacted_thinking") = kind {
-            // A payload has no spaces; what has some is words, whatever its `type` claims.
-            let inside = self.texts.split_off(first);
-            let words = |text: &Text<'_>| !text.data || text.words.as_bytes().contains(&b' ');
-            self.texts.extend(inside.into_iter().filter(words));
+            // What a provider encrypted is read by nobody else.
+            let media = match kind {
+                Some("base64") => media.unwrap_or_default(),
+                _ => "image/",
+            };
+            for mut text in self.texts.split_off(first) {
+                if text.data {
+                    match payload::of(media, &text.words) {
+                        Payload::Opaque => continue,
+                        Payload::Words(words) => text.words = Cow::Owned(words),
+                        Payload::Text => {}
+                    }
+                }
+                self.texts.push(text);
+            }
         }
         for text in self.texts.iter_mut().skip(first) {
             text.data = false;
@@ -364,6 +390,28 @@ impl<'a> Walk<'a> {
             self.mark(first, channel, true);
         }
     }
+}
+
+/// Some providers read keys without regard to case, so a `Model` beside the `model` would be a second
+/// reading of the body.
+fn one_spelling<E: serde::de::Error>(key: &str, known: &[&str]) -> Result<(), E> {
+    match known
+        .iter()
+        .find(|known| key != **known && key.eq_ignore_ascii_case(known))
+    {
+        None => Ok(()),
+        Some(known) => Err(E::custom(format_args!(
+            "the key differs from \"{known}\" in case only"
+        ))),
+    }
+}
+
+/// What an object says of itself.
+#[derive(Clone, Copy)]
+struct Labels<'l> {
+    role: Option<&'l str>,
+    kind: Option<&'l str>,
+    media: Option<&'l str>,
 }
 
 /// The keys of one object.
@@ -411,13 +459,6 @@ impl<'a> Visitor<'a> for KeySeed {
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
         Ok(Cow::Owned(key.to_owned()))
     }
-}
-
-/// An image or file in base64: bytes to a model, not words.
-fn is_data_url(text: &str) -> bool {
-    let head = text.as_bytes().iter().take(100).position(|b| *b == b',');
-    let head = head.and_then(|comma| text.get(..comma));
-    head.is_some_and(|head| head.starts_with("data:") && head.ends_with(";base64"))
 }
 
 fn shown(path: &[Step<'_>]) -> String {

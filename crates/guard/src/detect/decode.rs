@@ -71,7 +71,8 @@ fn is_base64(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_')
 }
 
-fn base64(run: &[u8]) -> Option<Vec<u8>> {
+/// What base64 says, in either alphabet; nothing when a letter is of neither.
+pub(crate) fn base64(run: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(run.len() * 3 / 4);
     let (mut bits, mut held) = (0u32, 0u32);
     for byte in run {

@@ -49,6 +49,11 @@ pub(crate) fn is_suspicious(text: &str) -> bool {
     has_anchor(&folded) || has_lone_letters(&folded)
 }
 
+/// True unless an id or another label is surely no sentence. A run of letters is what ids are made of.
+pub(crate) fn is_wordy(label: &str) -> bool {
+    !label.is_ascii() || has_anchor(&fold(label.as_bytes()))
+}
+
 pub(crate) fn has_escapes(bytes: &[u8]) -> bool {
     let percent = memchr::memchr_iter(b'%', bytes).take(FEW_ESCAPES).count();
     percent == FEW_ESCAPES

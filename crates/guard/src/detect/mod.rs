@@ -11,7 +11,7 @@ mod normal;
 mod rules;
 mod structure;
 
-pub(crate) use fast::is_suspicious;
+pub(crate) use fast::{is_suspicious, is_wordy};
 pub(crate) use lexicon::Hit;
 pub(crate) use normal::{Normal, is_invisible, is_smuggling};
 pub(crate) use rules::RuleMatch;
