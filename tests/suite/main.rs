@@ -37,6 +37,7 @@ mod edge;
 mod egress;
 mod guard_eval;
 mod guard_out;
+mod guard_out_places;
 mod guard_worst;
 mod guide;
 mod http;

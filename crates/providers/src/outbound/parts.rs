@@ -2,6 +2,7 @@
 
 use clawdbot_domain::Protocol;
 use serde_json::Value;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// What a part of an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub(super) enum Kind {
     Text,
     /// Arguments of a call: go when they are whole.
     Call,
+    /// A field that nobody here knows the use of: like words, and its addresses are left alone.
+    Other,
 }
 
 /// Which part of an answer: the choice or block, and the place in it.
@@ -29,6 +32,8 @@ pub(super) struct Piece {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) pieces: Vec<Piece>,
+    /// Strings that are no text: ids, names and the like.
+    pub(super) labels: Vec<String>,
     /// Choices or blocks that end with it.
     pub(super) ended: Vec<u64>,
     /// It carries nothing and keeps the connection alive.
@@ -38,11 +43,103 @@ pub(super) struct Told {
 /// The fields of a choice's delta that are words for people.
 const WORDS: [&str; 4] = ["content", "refusal", "reasoning_content", "reasoning"];
 
+/// The fields that are no text, wherever they stand, unless they are longer than [`LABEL_BYTES`].
+const LABELS: [&str; 8] = [
+    "id",
+    "type",
+    "role",
+    "object",
+    "model",
+    "name",
+    "format",
+    "tool_use_id",
+];
+
+/// The longest string under a label's name that is still believed to be a label.
+const LABEL_BYTES: usize = 64;
+
 /// What an event of this dialect says.
+///
+/// Fields that a dialect grows tomorrow are words today: clients join whatever comes in pieces.
 pub(super) fn told(protocol: Protocol, event: &Value) -> Told {
-    match protocol {
+    let mut told = match protocol {
         Protocol::OpenAi => openai(event),
         Protocol::Anthropic => anthropic(event),
+    };
+    let mut at = String::new();
+    others(event, &mut at, Place::default(), &mut told);
+    told
+}
+
+/// Where a string stands that no dialect names.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// The choice or block.
+    index: u64,
+    /// A hash of the names on the way to it.
+    path: u64,
+    /// Inside what comes piece by piece, and not beside it.
+    inside: bool,
+    label: bool,
+}
+
+impl Place {
+    fn at(self, name: &str) -> Self {
+        let mut hash = DefaultHasher::new();
+        (self.path, name).hash(&mut hash);
+        Self {
+            path: hash.finish(),
+            inside: self.inside || IN_PIECES.contains(&name),
+            label: LABELS.contains(&name),
+            ..self
+        }
+    }
+}
+
+/// The objects whose strings come in pieces.
+const IN_PIECES: [&str; 3] = ["delta", "content_block", "logprobs"];
+
+fn others(value: &Value, at: &mut String, place: Place, told: &mut Told) {
+    let here = at.len();
+    match value {
+        Value::String(text) => {
+            let known = || told.pieces.iter().any(|piece| piece.at == *at);
+            if text.is_empty() || known() {
+            } else if !place.inside || (place.label && text.len() <= LABEL_BYTES) {
+                told.labels.push(text.clone());
+            } else {
+                told.pieces.push(Piece {
+                    key: (place.index, "other", place.path),
+                    kind: Kind::Other,
+                    at: at.clone(),
+                    text: text.clone(),
+                });
+            }
+        }
+        Value::Array(items) => {
+            for (nth, item) in items.iter().enumerate() {
+                let index = item.get("index").and_then(Value::as_u64);
+                at.push('/');
+                at.push_str(&nth.to_string());
+                let name = index.unwrap_or(nth as u64).to_string();
+                others(item, at, place.at(&name), told);
+                at.truncate(here);
+            }
+        }
+        Value::Object(fields) => {
+            let index = fields.get("index").and_then(Value::as_u64);
+            let place = match index {
+                Some(index) if !place.inside => Place { index, ..place },
+                _ => place,
+            };
+            for (name, field) in fields {
+                at.push('/');
+                at.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                others(field, at, place.at(name), told);
+                at.truncate(here);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -56,10 +153,11 @@ pub(super) fn words_of(protocol: Protocol, answer: &Value) -> Vec<String> {
     };
     match protocol {
         Protocol::OpenAi => (0..count("choices"))
-            .flat_map(|n| parts(format!("/choices/{n}/message/content")))
+            .flat_map(|n| WORDS.map(|name| format!("/choices/{n}/message/{name}")))
+            .flat_map(parts)
             .collect(),
         Protocol::Anthropic => (0..count("content"))
-            .map(|n| format!("/content/{n}/text"))
+            .flat_map(|n| ["text", "thinking"].map(|name| format!("/content/{n}/{name}")))
             .collect(),
     }
 }
@@ -104,6 +202,10 @@ fn openai(event: &Value) -> Told {
             let at = format!("/choices/{nth}/delta/tool_calls/{call_nth}/function/arguments");
             let key = (index, "call", number(call, "index"));
             let text = call.pointer("/function/arguments");
+            told.pieces.extend(piece(key, Kind::Call, at, text));
+            let at = format!("/choices/{nth}/delta/tool_calls/{call_nth}/custom/input");
+            let key = (index, "custom", number(call, "index"));
+            let text = call.pointer("/custom/input");
             told.pieces.extend(piece(key, Kind::Call, at, text));
         }
         if choice.get("finish_reason").is_some_and(|f| !f.is_null()) {

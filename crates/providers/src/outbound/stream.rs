@@ -10,7 +10,7 @@ use super::segments::Segments;
 use crate::{ProviderError, RelayBody};
 use bytes::{Bytes, BytesMut};
 use clawdbot_domain::Protocol;
-use clawdbot_guard::{Holdback, Released, Stopped, neutralised};
+use clawdbot_guard::{Holdback, Outward, Released, Stopped, neutralised};
 use http_body::{Body, Frame};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -21,8 +21,11 @@ use std::task::{Context, Poll};
 /// The longest event, and the most that waits for a call to be whole. What is longer does not go out.
 const MOST: usize = 8 << 20;
 
-/// An event without words that is no longer than this holds ids and counts: nothing encoded fits.
-const BRIEF: usize = 256;
+/// A label of fewer letters holds nothing that is encoded.
+const ENCODED: usize = 16;
+
+/// How many labels are known again.
+const MOST_LABELS: usize = 8;
 
 /// The most parts one answer may have: choices, blocks and calls.
 const MOST_PARTS: usize = 512;
@@ -41,6 +44,8 @@ struct Part {
     words: Option<Holdback>,
     /// The arguments of a call so far.
     call: String,
+    /// What an unknown field said last.
+    last: String,
     came: usize,
     may_go: Segments,
 }
@@ -55,6 +60,8 @@ pub(super) struct Watching {
     queue: VecDeque<Waiting>,
     waiting: usize,
     parts: Vec<Part>,
+    /// Labels that were looked at.
+    labels: Vec<String>,
     out: BytesMut,
 }
 
@@ -68,6 +75,7 @@ impl Watching {
             queue: VecDeque::new(),
             waiting: 0,
             parts: Vec::new(),
+            labels: Vec::new(),
             out: BytesMut::new(),
         }
     }
@@ -80,7 +88,7 @@ impl Watching {
             self.event(raw)?;
         }
         if self.open.len() + self.waiting > MOST {
-            return Err(too_long());
+            return Err(unseen("oversized"));
         }
         self.let_go();
         Ok(())
@@ -113,8 +121,12 @@ impl Watching {
         }
         let data = data_of(&text);
         let value: Option<Value> = serde_json::from_str(&data).ok();
+        if is_read_otherwise(&text) || (value.is_none() && !matches!(data.trim(), "" | "[DONE]")) {
+            return Err(unseen("unreadable"));
+        }
         let Told {
             pieces,
+            labels,
             ended,
             idle,
         } = match &value {
@@ -130,10 +142,16 @@ impl Watching {
             self.out.extend_from_slice(&raw);
             return Ok(());
         }
-        if pieces.is_empty() && raw.len() > BRIEF {
-            // Whatever it carries, it is not told piece by piece.
-            if let Some(leak) = self.watch.outward.find(&data) {
+        for label in labels.into_iter().filter(|label| label.len() >= ENCODED) {
+            // The same few stand in every event.
+            if self.labels.contains(&label) {
+                continue;
+            }
+            if let Some(leak) = self.watch.outward.find(&label) {
                 return Err(Stopped::leak(leak, &data));
+            }
+            if self.labels.len() < MOST_LABELS {
+                self.labels.push(label);
             }
         }
         let mut waiting = Vec::with_capacity(pieces.len());
@@ -151,9 +169,10 @@ impl Watching {
                 }
                 (None, Kind::Text) => {
                     // It goes on after its end; nobody has reason to, so nobody is served.
-                    return Err(too_long());
+                    return Err(unseen("oversized"));
                 }
                 (_, Kind::Call) => part.call.push_str(&piece.text),
+                (_, Kind::Other) => part.other(&piece.text, &self.watch)?,
             }
             waiting.push((nth, start, piece));
         }
@@ -176,13 +195,14 @@ impl Watching {
             return Ok(nth);
         }
         if self.parts.len() >= MOST_PARTS {
-            return Err(too_long());
+            return Err(unseen("oversized"));
         }
         let outward = Arc::clone(&self.watch.outward);
         self.parts.push(Part {
             key,
             words: (kind == Kind::Text).then(|| Holdback::new(outward)),
             call: String::new(),
+            last: String::new(),
             came: 0,
             may_go: Segments::default(),
         });
@@ -261,6 +281,29 @@ impl Watching {
 }
 
 impl Part {
+    /// A piece of an unknown field. What says the same twice is no text in pieces, and need not wait for
+    /// more of it; and nobody knows when it ends.
+    fn other(&mut self, text: &str, watch: &Watch) -> Result<(), Stopped> {
+        if self.last == text {
+            if let Some(words) = self.words.take() {
+                let released = words.finish()?;
+                self.take(released, watch);
+            }
+            self.may_go.release(text.len(), None);
+            return Ok(());
+        }
+        text.clone_into(&mut self.last);
+        let words = self.words.get_or_insert_with(|| {
+            Holdback::new(Arc::new(Outward {
+                hosts: None,
+                ..Outward::clone(&watch.outward)
+            }))
+        });
+        let released = words.push(text)?;
+        self.take(released, watch);
+        Ok(())
+    }
+
     fn take(&mut self, released: Released, watch: &Watch) {
         let Released { text, of, removed } = released;
         if removed.is_empty() {
@@ -278,6 +321,13 @@ fn data_of(event: &str) -> String {
         .map(|line| line.strip_prefix(' ').unwrap_or(line))
         .collect();
     lines.join("\n")
+}
+
+/// True when a client may read other lines in it than we do: a carriage return by itself ends a line for
+/// some, and a byte order mark is no part of the first for others.
+fn is_read_otherwise(event: &str) -> bool {
+    let bare = |at: usize| event.as_bytes().get(at + 1) != Some(&b'\n');
+    event.starts_with('\u{feff}') || memchr::memchr_iter(b'\r', event.as_bytes()).any(bare)
 }
 
 /// An event with other words: all lines but its data as they were.
@@ -319,10 +369,10 @@ fn error(protocol: Protocol, why: &str) -> String {
 }
 
 /// What cannot be looked at as a whole does not go out.
-fn too_long() -> Stopped {
+fn unseen(why: &'static str) -> Stopped {
     let leak = clawdbot_guard::Leak {
         name: "unseen".to_owned(),
-        through: "oversized",
+        through: why,
     };
     Stopped::leak(leak, "")
 }
