@@ -6,6 +6,8 @@ mod backup;
 mod chat;
 mod config;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod gateway;
 mod guard;
 mod health;
