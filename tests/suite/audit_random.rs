@@ -84,8 +84,8 @@ fn spoil_at_random(logs: &Path, rounds: usize, codes: &[usize]) {
         .map(|path| std::fs::read(path).unwrap())
         .collect();
     for round in 0..rounds {
-        let times = 1 + dice.roll(3);
-        let done: Vec<_> = (0..times).map(|_| spoil(&mut dice, &files)).collect();
+        let harms = 1 + dice.roll(3);
+        let done: Vec<_> = (0..harms).map(|_| spoil(&mut dice, &files)).collect();
         let what = format!("round {round}: {done:?}");
         let copy = dice.roll(2) == 1;
         let against = Against {
