@@ -15,7 +15,7 @@ use crate::error::SessionError;
 use crate::key::Key;
 use crate::store::SessionStore;
 use clawdbot_domain::{Approval, ApprovalId, SessionId, TokenId, UnixTime};
-use row::{SELECT, info, insert, tag};
+use row::{ASKED, GIVEN, SELECT, info, insert, is_genuine, tag};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ impl SessionStore {
             {
                 return Ok(Some(SessionError::NoRoomToWait));
             }
-            insert(tx, asked)?;
+            insert(tx, &self.key, asked)?;
             Ok(None)
         })?;
         full.map_or(Ok(()), Err)
@@ -154,13 +154,17 @@ impl SessionStore {
             if info.state != ApprovalState::Waiting {
                 return Ok(Err(not_so(&info)));
             }
+            if give && !is_genuine(tx, key, ASKED, &info)? {
+                // What would be approved is not what was asked for.
+                return Ok(Err(no_such(id)));
+            }
             info.state = if give {
                 ApprovalState::Given
             } else {
                 ApprovalState::Denied
             };
             info.decided_by = Some(by.to_owned());
-            let tag = give.then(|| tag(key, &info));
+            let tag = give.then(|| tag(key, GIVEN, &info));
             let sql = "UPDATE approvals SET state = ?2, decided_by = ?3, tag = ?4 WHERE id = ?1";
             tx.prepare_cached(sql)?
                 .execute(params![id.as_str(), info.state.as_str(), by, tag])?;
@@ -211,10 +215,7 @@ pub(crate) fn spend(
     if info.state != ApprovalState::Given {
         return Ok(Err(not_so(info)));
     }
-    let kept: Option<Vec<u8>> = tx
-        .prepare_cached("SELECT tag FROM approvals WHERE id = ?1")?
-        .query_row([info.id.as_str()], |row| row.get(0))?;
-    if kept.as_deref() != Some(tag(key, info).as_slice()) {
+    if !is_genuine(tx, key, GIVEN, info)? {
         // Somebody wrote it who does not hold the key: nobody gave it.
         return Ok(Err(no_such(&info.id)));
     }

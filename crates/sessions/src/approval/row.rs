@@ -9,10 +9,15 @@ pub(super) const SELECT: &str =
     "SELECT id, token, session, turn, tool, effect, arguments, sha256, reasons,
     created, expires, state, decided_by FROM approvals";
 
-pub(super) fn insert(tx: &Transaction<'_>, asked: &ApprovalInfo) -> rusqlite::Result<()> {
+/// Tagged from the start: whoever changes what a person is asked has nobody asked.
+pub(super) fn insert(
+    tx: &Transaction<'_>,
+    key: &Key,
+    asked: &ApprovalInfo,
+) -> rusqlite::Result<()> {
     let sql = "INSERT INTO approvals (id, token, session, turn, tool, effect, arguments, sha256,
-               reasons, created, expires, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-               ?11, ?12)";
+               reasons, created, expires, state, tag) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+               ?10, ?11, ?12, ?13)";
     tx.prepare_cached(sql)?.execute(params![
         asked.id.as_str(),
         asked.token.as_str(),
@@ -26,6 +31,7 @@ pub(super) fn insert(tx: &Transaction<'_>, asked: &ApprovalInfo) -> rusqlite::Re
         asked.created.as_nanos(),
         asked.expires.as_nanos(),
         asked.state.as_str(),
+        tag(key, ASKED, asked),
     ])?;
     Ok(())
 }
@@ -71,8 +77,14 @@ fn effect(text: &str) -> Effect {
     found.unwrap_or(Effect::Network)
 }
 
-/// That this very approval was given.
-pub(super) fn tag(key: &Key, info: &ApprovalInfo) -> Digest {
+/// That a person is asked.
+pub(super) const ASKED: &str = "approval asked";
+
+/// That a person said yes.
+pub(super) const GIVEN: &str = "approval given";
+
+/// That this was said of this very approval.
+pub(super) fn tag(key: &Key, what: &'static str, info: &ApprovalInfo) -> Digest {
     let expires = info.expires.as_nanos().to_le_bytes();
     let session = info.session.as_ref().map_or("", SessionId::as_str);
     let turn = info.turn.as_ref().map_or("", TurnId::as_str);
@@ -82,8 +94,22 @@ pub(super) fn tag(key: &Key, info: &ApprovalInfo) -> Digest {
         session,
         turn,
         info.tool.as_str(),
+        info.effect.as_str(),
         &info.arguments_sha256,
     ];
     let parts = parts.into_iter().map(str::as_bytes);
-    key.digest("approval given", parts.chain([&expires[..]]))
+    key.digest(what, parts.chain([&expires[..]]))
+}
+
+/// Whether that is what the row says, by somebody who holds the key.
+pub(super) fn is_genuine(
+    tx: &Transaction<'_>,
+    key: &Key,
+    what: &'static str,
+    info: &ApprovalInfo,
+) -> rusqlite::Result<bool> {
+    let kept: Option<Vec<u8>> = tx
+        .prepare_cached("SELECT tag FROM approvals WHERE id = ?1")?
+        .query_row([info.id.as_str()], |row| row.get(0))?;
+    Ok(kept.as_deref() == Some(tag(key, what, info).as_slice()))
 }

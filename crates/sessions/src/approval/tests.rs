@@ -202,6 +202,33 @@ fn a_yes_is_for_the_arguments_that_were_shown_whatever_hash_stands_beside_them()
 }
 
 #[test]
+fn whoever_changes_what_a_person_is_asked_has_nothing_approved() {
+    for change in [
+        "session = NULL",
+        "session = 'ses_2'",
+        "token = 't2'",
+        "turn = 'turn_2'",
+        "tool = 'edit_file'",
+        "effect = 'read'",
+        "arguments = '{}'",
+        "expires = expires + 1",
+    ] {
+        let home = Home::new();
+        let asked = home.asked(&request("x"));
+        let conn = rusqlite::Connection::open(home.dir.path().join("state/sessions.db")).unwrap();
+        let sql = format!("UPDATE approvals SET {change}");
+        assert_eq!(conn.execute(&sql, []).unwrap(), 1);
+        let given = home.store.decide(&asked.id, true, "me", at(1));
+        assert!(
+            matches!(given, Err(SessionError::NoSuchApproval(_))),
+            "{change}: {given:?}"
+        );
+        // Only a yes needs to be sure of what it is for.
+        assert!(home.store.decide(&asked.id, false, "me", at(1)).is_ok());
+    }
+}
+
+#[test]
 fn a_turn_waits_goes_on_once_and_hears_what_was_decided() {
     let home = Home::new();
     let of_turn = |content: &str, turn: &str| Request {
