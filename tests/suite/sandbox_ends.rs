@@ -150,6 +150,15 @@ fn memory_that_grows_without_end_ends_the_command_and_not_the_gateway() {
     assert!(alone.contains("MemoryError"), "{alone}");
     let together = hog(6);
     assert!(together.contains("more memory together"), "{together}");
+    // As the kernel does where the memory of the machine, or of a container, is at an end.
+    let (_, killed) = run(
+        &gateway,
+        &["python3", "-c", "import os; os.kill(os.getpid(), 9)"],
+    );
+    assert!(
+        killed.contains("signal 9") && killed.contains("memory"),
+        "{killed}"
+    );
     assert!(Path::new("/proc").join(gateway.pid().to_string()).exists());
     let (_, said) = run(&gateway, &["python3", "-c", "print(6*7)"]);
     assert!(said.contains("42"), "{said}");

@@ -269,6 +269,10 @@ impl ToolOutcome {
         let (is_error, exit, note) = match ended {
             Ended::Answered { is_error } => (is_error, None, None),
             Ended::Exited(code) => (code != 0, Some(code), Some(format!("exit code {code}"))),
+            Ended::Signalled(9) => {
+                let why = "as the kernel does where memory or processor time is at an end";
+                (true, None, Some(format!("ended by signal 9, {why}")))
+            }
             Ended::Signalled(signal) => (true, None, Some(format!("ended by signal {signal}"))),
             Ended::TimedOut => (true, None, Some("ended: its time was up".to_owned())),
             Ended::Outgrown(what) => (true, None, Some(format!("ended: {what}"))),
