@@ -64,8 +64,10 @@ fn spoil(dice: &mut Dice, files: &[PathBuf]) -> String {
 fn harmless(done: &[String], files: &[PathBuf], good: &[Vec<u8>]) -> bool {
     let padded = files.iter().zip(good).all(|(path, good)| {
         let now = std::fs::read(path).unwrap_or_default();
-        let padding = path.ends_with("checkpoint") && now.strip_prefix(good.as_slice())
-            .is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+        let padding = path.ends_with("checkpoint")
+            && now
+                .strip_prefix(good.as_slice())
+                .is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
         now == *good || padding
     });
     padded || done.iter().all(|done| done.contains("/tile/"))
