@@ -5,8 +5,13 @@
 #
 # Which of the two is the argument BUILT; the stage that is not asked for is not looked at.
 ARG BUILT=source
+# A tag can be moved. Whoever builds for others pins it, in `.env` as CLAWDBOT_RUST, to what this prints:
+#     docker buildx imagetools inspect docker.io/library/rust:1.95-bookworm --format '{{.Name}}@{{.Manifest.Digest}}'
+# It is not pinned here: a digest that nobody looked up at the registry would be made up, and one that is never
+# renewed keeps Debian's mended holes out. What is in the image either way is told by its list of packages.
+ARG RUST=docker.io/library/rust:1.95-bookworm
 
-FROM docker.io/library/rust:1.95-bookworm AS source
+FROM ${RUST} AS source
 WORKDIR /src
 COPY . .
 # The toolchain that is there, without the linters that rust-toolchain.toml asks for.

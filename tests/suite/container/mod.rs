@@ -308,6 +308,13 @@ fn the_version_stands_in_one_place_more_and_is_the_same_there() {
         std::fs::read_to_string(testkit::binary::checkout().join("compose.yaml")).unwrap();
     assert!(compose.contains(&format!("VERSION: {}\n", env!("CARGO_PKG_VERSION"))));
     let lines = std::fs::read_to_string(testkit::binary::checkout().join("Dockerfile")).unwrap();
+    let built_in = lines
+        .lines()
+        .find_map(|line| line.strip_prefix("ARG RUST="));
+    assert!(compose.contains(&format!(
+        "RUST: ${{CLAWDBOT_RUST:-{}}}\n",
+        built_in.unwrap()
+    )));
     assert!(
         !lines.lines().any(|line| line.starts_with("ADD ")),
         "4.9: COPY, and never ADD"
