@@ -63,5 +63,6 @@ mod tools_limits;
 mod tools_search;
 mod tools_stream;
 mod turns;
+mod upgrade;
 mod vault;
 mod workspaces;
