@@ -106,7 +106,8 @@ fn wrong_tokens_are_refused_in_every_place_a_token_can_stand() {
     let last = flipped.pop().unwrap();
     flipped.push(if last == 'a' { 'b' } else { 'a' });
     let body = chat("openai/gpt-mock");
-    for wrong in ["", "x", "cb-prod-x.y", UPSTREAM_KEY, &flipped] {
+    let forged = forged(&gateway.token);
+    for wrong in ["", "x", "cb-prod-x.y", UPSTREAM_KEY, &flipped, &forged] {
         let call = Call::post(CHAT, &body);
         assert_refused(
             &call.clone().bearer(wrong).send(gateway.port),
@@ -120,6 +121,31 @@ fn wrong_tokens_are_refused_in_every_place_a_token_can_stand() {
     let query = Call::post(&format!("{CHAT}?api_key={}", gateway.token), &body);
     assert_refused(&query.send(gateway.port), CHAT, 401, "a token in the URL");
     assert!(upstream.seen().is_empty());
+}
+
+/// Another secret for a token's id, which stands in every log, with the checksum that belongs to it.
+fn forged(token: &str) -> String {
+    let (body, _) = token.split_at(token.len() - 6);
+    assert_eq!(with_checksum(body), token, "anybody can make a checksum");
+    let (id, secret) = body.split_once('.').unwrap();
+    let other = if secret.starts_with('a') { 'b' } else { 'a' };
+    with_checksum(&format!("{id}.{other}{}", &secret[1..]))
+}
+
+fn with_checksum(body: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut crc = body.bytes().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |c, _| {
+            (c >> 1) ^ (0xEDB8_8320 * (c & 1))
+        })
+    });
+    crc = !crc;
+    let mut sum = [0_u8; 6];
+    for digit in sum.iter_mut().rev() {
+        *digit = DIGITS[(crc % 62) as usize];
+        crc /= 62;
+    }
+    body.to_owned() + std::str::from_utf8(&sum).unwrap()
 }
 
 #[test]
