@@ -149,6 +149,22 @@ fn with_checksum(body: &str) -> String {
 }
 
 #[test]
+fn a_token_in_one_of_two_headers_is_refused_whichever_a_proxy_goes_by() {
+    let upstream = Upstream::saying("hi");
+    let gateway = Gateway::before(&upstream);
+    let bearer = format!("Bearer {}", gateway.token);
+    for (name, first, second) in [
+        ("authorization", bearer.as_str(), "Bearer x"),
+        ("x-api-key", gateway.token.as_str(), "x"),
+    ] {
+        let call = Call::post(CHAT, &chat("openai/gpt-mock"));
+        let call = call.header(name, first).header(name, second);
+        assert_refused(&call.send(gateway.port), CHAT, 401, name);
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[test]
 fn both_ways_to_send_a_token_work_on_both_dialects() {
     let upstream = Upstream::saying("hi");
     let gateway = Gateway::before(&upstream);
@@ -487,6 +503,20 @@ fn a_foreign_host_or_origin_is_turned_away_even_with_the_right_token() {
     ] {
         let answer = gateway.ask(call().header("host", host));
         assert_refused(&answer, CHAT, 421, host);
+    }
+    let ours = format!("127.0.0.1:{}", gateway.port);
+    for (target, hosts, status) in [
+        (CHAT.to_owned(), vec![ours.as_str(), "evil.example"], 400),
+        (CHAT.to_owned(), vec!["evil.example", ours.as_str()], 400),
+        (format!("http://{ours}{CHAT}"), vec!["evil.example"], 421),
+        (format!("http://evil.example{CHAT}"), vec![&ours], 421),
+    ] {
+        let call = Call::post(&target, &chat("openai/gpt-mock"));
+        let call = hosts
+            .iter()
+            .fold(call, |call, host| call.header("host", host));
+        let what = format!("{target} {hosts:?}");
+        assert_refused(&gateway.ask(call), CHAT, status, &what);
     }
     for origin in [
         "https://evil.example",

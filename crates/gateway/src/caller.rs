@@ -7,7 +7,7 @@ use clawdbot_auth::Authenticated;
 use clawdbot_domain::{
     Principal, Protocol, RequestId, Scope, SessionId, TokenId, TurnId, UnixTime, Who,
 };
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -125,19 +125,24 @@ impl Caller {
     }
 }
 
-/// The token from `Authorization: Bearer` or `x-api-key`; official SDKs send one or the other.
+/// The token from `Authorization: Bearer`, or else from `x-api-key`; official SDKs send one or the other.
+/// Of two headers of one name a proxy in front may have gone by the other.
 fn authenticate(rooms: &Rooms, headers: &HeaderMap) -> Result<Authenticated, String> {
-    let bearer = headers.get(header::AUTHORIZATION).map(|value| {
-        let text = value.to_str().unwrap_or_default();
-        text.split_once(' ')
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-    });
-    let presented = match bearer {
-        Some(Some((_, token))) => Some(token.trim()),
-        Some(None) => return Err("the Authorization header is not a bearer token".to_owned()),
-        None => headers
-            .get("x-api-key")
-            .and_then(|value| value.to_str().ok()),
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(format!("there are two {name} headers")),
+            (value, None) => Ok(value.map(|value| value.to_str().unwrap_or_default())),
+        }
+    };
+    let presented = match (one("authorization")?, one("x-api-key")?) {
+        (Some(text), _) => {
+            let bearer = text.split_once(' ');
+            let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            let (_, token) = bearer.ok_or("the Authorization header is not a bearer token")?;
+            Some(token.trim())
+        }
+        (None, key) => key,
     };
     let presented = presented.ok_or("no token was presented")?;
     rooms

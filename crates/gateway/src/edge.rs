@@ -93,8 +93,7 @@ impl EdgeRules {
     /// The very address the connection came in on is a good host, too: a name can be rebound, an
     /// address is what it is.
     pub(crate) fn admit_site(&self, parts: &Parts, local: Option<IpAddr>) -> Result<(), ApiError> {
-        let host =
-            host_of(parts).ok_or_else(|| ApiError::misdirected("the request names no host"))?;
+        let host = host_of(parts)?;
         let bare = bare_host(&host);
         let named = self.hosts.contains(bare);
         if !named && (local.is_none() || address_of(bare) != local) {
@@ -267,14 +266,27 @@ fn describe(limit: Limit, remaining: u32, retry_after: Option<Duration>, headers
     }
 }
 
-fn host_of(parts: &Parts) -> Option<String> {
-    let named = parts.uri.authority().map(|a| a.as_str().to_owned());
-    let header = parts
-        .headers
-        .get(header::HOST)
-        .and_then(|h| h.to_str().ok());
-    let host = named.or_else(|| header.map(str::to_owned))?;
-    Some(host.to_ascii_lowercase())
+/// The one host a request names. With two, or another in its target, a proxy in front may have gone by
+/// the other.
+fn host_of(parts: &Parts) -> Result<String, ApiError> {
+    let mut named: Vec<_> = parts.headers.get_all(header::HOST).iter().collect();
+    if named.len() > 1 {
+        return Err(ApiError::bad_request("the request names two hosts"));
+    }
+    let header = named.pop().and_then(|host| host.to_str().ok());
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    let (Some(host), same) = (
+        target.or(header),
+        target.is_none_or(|target| header.is_none_or(|header| header.eq_ignore_ascii_case(target))),
+    ) else {
+        return Err(ApiError::misdirected("the request names no host"));
+    };
+    if !same {
+        return Err(ApiError::misdirected(format!(
+            "the target names another host than {header:?}"
+        )));
+    }
+    Ok(host.to_ascii_lowercase())
 }
 
 /// Without the port, brackets of IPv6 kept.
