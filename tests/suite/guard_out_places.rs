@@ -5,7 +5,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use testkit::gateway::UPSTREAM_KEY;
-use testkit::{Answer, Dialect, Gateway, Home, Reply, Upstream};
+use testkit::{Answer, Call, Dialect, Gateway, Home, Reply, Upstream};
 
 /// Most letters of a credential, or of its encoding, that may get out.
 const FEW: usize = 20;
@@ -84,7 +84,7 @@ fn stream(events: impl IntoIterator<Item = Value>, line: &str) -> Vec<u8> {
 /// A gateway before a provider that answers what is put here.
 struct House {
     gateway: Gateway,
-    _upstream: Upstream,
+    upstream: Upstream,
     next: Arc<Mutex<(String, Vec<u8>)>>,
 }
 
@@ -94,10 +94,15 @@ impl House {
         let told = Arc::clone(&next);
         let upstream = Upstream::thinking(move |_, _| {
             let (kind, body) = told.lock().unwrap().clone();
+            // A provider that repeats its key where nobody looks.
+            let headers = vec![
+                ("x-echo".to_owned(), UPSTREAM_KEY.to_owned()),
+                ("x-other".to_owned(), "hello".to_owned()),
+            ];
             Reply::Verbatim {
                 status: 200,
                 kind,
-                headers: Vec::new(),
+                headers,
                 body,
             }
         });
@@ -105,7 +110,7 @@ impl House {
         home.set("gateway.security.rateLimit.maxRequests", "100000");
         Self {
             gateway: home.start(),
-            _upstream: upstream,
+            upstream,
             next,
         }
     }
@@ -235,4 +240,32 @@ fn fields_of_tomorrow_arrive_byte_for_byte() {
         let answer = house.ask(dialect, "text/event-stream", said.clone());
         assert!(answer.body == said, "{dialect:?}: {}", answer.text());
     }
+}
+
+#[test]
+fn a_credential_beside_a_body_is_passed_on_in_neither_direction() {
+    let house = House::new();
+    let body = json!({"choices": [{"message": {"role": "assistant", "content": "hi"}}]});
+    let answer = house.ask(
+        Dialect::OpenAi,
+        "application/json",
+        body.to_string().into_bytes(),
+    );
+    assert_eq!(
+        (answer.status, answer.header("x-other")),
+        (200, Some("hello"))
+    );
+    assert_eq!(answer.header("x-echo"), None);
+    assert_eq!(house.upstream.seen().len(), 1);
+    let body = json!({"model": "openai/gpt-mock", "messages": [{"role": "user", "content": "hi"}]});
+    let path = "/v1/chat/completions";
+    for call in [
+        Call::post(&format!("{path}?key={UPSTREAM_KEY}"), &body),
+        Call::post(path, &body).header("openai-beta", UPSTREAM_KEY),
+        Call::post(path, &body).header("user-agent", &house.gateway.token.clone()),
+    ] {
+        let answer = house.gateway.ask(call);
+        assert_eq!(answer.status, 403, "{}", answer.text());
+    }
+    assert_eq!(house.upstream.seen().len(), 1, "the provider heard of none");
 }

@@ -66,6 +66,14 @@ impl Agent {
         call: RelayCall,
     ) -> Result<(Relayed, Option<u64>), TurnError> {
         let who = call.who.clone();
+        for text in call.beside() {
+            let known = self.kept.known.current();
+            if let Some(leak) = known.find_plain(&String::from_utf8_lossy(text)) {
+                let event = leaked(&leak, Channel::User, "refused", text);
+                self.found(&who, Outcome::Denied, event).await?;
+                return Err(TurnError::Secret);
+            }
+        }
         let watch = self.watch(&call);
         let recorded = self.recorder.begin(call).await?;
         let record = recorded.index();

@@ -114,6 +114,12 @@ impl RelayCall {
     pub fn bytes(&self) -> Bytes {
         self.body.bytes().clone()
     }
+
+    /// What leaves the house with the body: query and headers.
+    pub fn beside(&self) -> impl Iterator<Item = &[u8]> {
+        let headers = self.headers.values().map(http::HeaderValue::as_bytes);
+        headers.chain([self.path_and_query.as_bytes()])
+    }
 }
 
 impl Audited for RelayCall {

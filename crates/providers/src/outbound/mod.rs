@@ -9,7 +9,7 @@ mod stream;
 use crate::{ProviderError, RelayBody, Relayed};
 use clawdbot_domain::{Event, Protocol, ProviderName};
 use clawdbot_guard::{Outward, Stopped};
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
 
 /// Takes what was found, to write it down.
@@ -45,6 +45,7 @@ impl Watch {
     pub async fn over(self, relayed: Relayed) -> Result<Relayed, Unseen> {
         let Relayed { response } = relayed;
         let (mut head, body) = response.into_parts();
+        self.clean(&mut head.headers);
         let is = |name: &header::HeaderName, what: &str| {
             let value: Option<&HeaderValue> = head.headers.get(name);
             let value = value.and_then(|v| v.to_str().ok());
@@ -75,5 +76,20 @@ impl Watch {
         };
         let response = http::Response::from_parts(head, body);
         Ok(Relayed { response })
+    }
+
+    /// A header that holds a secret stays here; the answer can do without it.
+    fn clean(&self, headers: &mut HeaderMap) {
+        let mut holding = Vec::new();
+        for (name, value) in &*headers {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            if let Some(leak) = self.outward.find_plain(&text) {
+                (self.note)(Stopped::leak(leak, &text).event());
+                holding.push(name.clone());
+            }
+        }
+        for name in holding {
+            headers.remove(name);
+        }
     }
 }
