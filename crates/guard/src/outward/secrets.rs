@@ -11,6 +11,10 @@ use std::fmt;
 /// words.
 const SHORTEST: usize = 8;
 
+/// From how many letters on halves of a secret are looked for too, and the shortest half.
+const LONG: usize = 32;
+const SHORTEST_PART: usize = 20;
+
 /// How deep encodings are followed.
 const MAX_DEPTH: u8 = 4;
 
@@ -20,9 +24,9 @@ const MOST_GROWTH: usize = 8;
 /// What a gateway's own tokens begin with. Their secrets are kept nowhere, so they are known by form.
 const TOKEN_STARTS: [&str; 3] = ["cb-dev-", "cb-prod-", "st-"];
 
-/// Letters of a token's id, and of what comes after the dot: secret and checksum.
+/// Letters of a token's id, and half of what comes after the dot (secret and checksum, 49 letters).
 const TOKEN_ID: usize = 12;
-const TOKEN_TAIL: usize = 49;
+const TOKEN_TAIL: usize = 24;
 
 /// A secret that cannot be looked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,8 +91,10 @@ impl Secrets {
                     name: name.to_owned(),
                 });
             }
-            for (pattern, how) in encodings(secret) {
-                table.entry(pattern).or_insert((name.to_owned(), how));
+            for part in std::iter::once(secret.to_owned()).chain(parts(secret)) {
+                for (pattern, how) in encodings(&part) {
+                    table.entry(pattern).or_insert((name.to_owned(), how));
+                }
             }
         }
         let (words, patterns): (Vec<_>, Vec<_>) = table.into_iter().unzip();
@@ -247,6 +253,22 @@ fn has_token(text: &str) -> bool {
 /// What stays of a text when separators and invisible characters are taken out.
 pub(super) fn is_kept(c: char) -> bool {
     c.is_alphanumeric() && !is_invisible(c)
+}
+
+/// Halves of a long secret, each beginning in the middle of the one before: "all but its last letter" is
+/// as good as the whole. No half is short enough to be what all keys of a provider begin with.
+fn parts(secret: &str) -> Vec<String> {
+    let letters: Vec<char> = secret.chars().collect();
+    if letters.len() < LONG {
+        return Vec::new();
+    }
+    let half = (letters.len() / 2).max(SHORTEST_PART);
+    let last = letters.len() - half;
+    let starts = (0..last).step_by(half / 2).chain([last]);
+    starts
+        .filter_map(|start| letters.get(start..start + half))
+        .map(|part| part.iter().collect())
+        .collect()
 }
 
 /// Every spelling of a secret that one pass finds.

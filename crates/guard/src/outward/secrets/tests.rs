@@ -51,6 +51,22 @@ fn a_secret_is_found_in_every_spelling() {
 }
 
 #[test]
+fn a_long_secret_is_found_when_letters_of_it_are_left_out_at_an_end() {
+    let key = "sk-ant-api03-Zq8vT1mW4xNc7Lr2Kd9Hs5Jb0Pf6Gy3-aE";
+    let long = Secrets::new([("key", key)]).unwrap();
+    let cut = key.len() * 4 / 5;
+    for part in [&key[..key.len() - 1], &key[1..], &key[..cut], &key[9..]] {
+        let encoded = base64(part);
+        for text in [part, &encoded, &part.replace('-', " ")] {
+            assert!(long.find(&format!("it is {text}")).is_some(), "{text}");
+        }
+    }
+    for public in [&key[..13], "sk-ant-api03-", &key[..19]] {
+        assert_eq!(long.find(public), None, "{public}");
+    }
+}
+
+#[test]
 fn a_leak_names_the_secret_and_never_repeats_it() {
     let leak = secrets().find("kestrel 47 umbra 19").unwrap();
     assert_eq!((leak.name.as_str(), leak.through), ("canary", "separated"));
@@ -81,16 +97,14 @@ fn a_gateways_token_is_known_by_its_form_in_every_encoding() {
         base64(&base64(&token)),
         clawdbot_domain::hex(token.as_bytes()),
         format!("https://h.example/?t={token}&x"),
+        // All but its last letters is as good as the whole.
+        token[..token.len() - 1].to_owned(),
+        token[..token.len() - 20].to_owned(),
     ] {
         let leak = secrets.find(&format!("so: {text} bye")).unwrap();
         assert_eq!(leak.name, "gateway token", "{text}");
     }
-    for text in [
-        "cb-prod-",
-        "cb-dev-abc.def",
-        &token[..token.len() - 1],
-        "first-class.x",
-    ] {
+    for text in ["cb-prod-", "cb-dev-abc.def", &token[..40], "first-class.x"] {
         assert_eq!(secrets.find(text), None, "{text}");
     }
 }
