@@ -154,11 +154,14 @@ impl Key {
     }
 }
 
-/// A value as people write it: a bare word, or JSON for a list; `(unset)` for none.
+/// A value as people write it: a bare word, or JSON for a list; `(unset)` for none. JSON hides nothing from who
+/// reads it: characters that a screen would not show, or obey, are written out.
 pub fn show(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "(unset)".to_owned(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            clawdbot_domain::shown(&value.to_string())
+        }
     }
 }

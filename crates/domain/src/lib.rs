@@ -11,6 +11,7 @@ mod mode;
 mod principal;
 mod provider;
 mod secret;
+mod shown;
 mod text;
 mod time;
 
@@ -24,5 +25,6 @@ pub use principal::{
 };
 pub use provider::{BadOrigin, Origin, Protocol, ProviderName, UnknownProvider};
 pub use secret::Secret;
+pub use shown::{foreign_letters, shown};
 pub use text::{Channel, Provenance, Taint, Untrusted};
 pub use time::UnixTime;

@@ -13,6 +13,7 @@ use clawdbot_sessions::{ApprovalInfo, ApprovalState, SessionError};
 use http::{Request, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// A call that waits for a person, or waited.
@@ -129,7 +130,9 @@ pub(crate) async fn approve(caller: Caller, request: Request<Body>) -> Handled {
     let yes = if body.is_empty() {
         Approve::default()
     } else {
-        serde_json::from_slice(&body).map_err(not_json)?
+        // By its names: a derived reader takes `[true]` as well.
+        let named: Map<String, Value> = serde_json::from_slice(&body).map_err(not_json)?;
+        serde_json::from_value(Value::Object(named)).map_err(not_json)?
     };
     decide(&caller, id, true, yes.always).await
 }
@@ -165,10 +168,20 @@ async fn decide(caller: &Caller, id: ApprovalId, give: bool, always: bool) -> Ha
     };
     let decided = recorded(caller, vec![asked.decided_event(give, always)], work).await?;
     if let Some(ForGood { events, make }) = for_good {
-        let make = move || make().map_err(|why| ApiError::unavailable("settings", why));
+        let make = move || make().map_err(|why| once_only(&why));
         recorded(caller, events, make).await?;
     }
     Ok(json_of(StatusCode::OK, &Approval::from(decided)))
+}
+
+/// The yes stands, and what would have made it one for good does not.
+fn once_only(why: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "not_for_good",
+        "the call is approved once; that it is for good could not be written into the settings",
+    )
+    .with_log(why)
 }
 
 /// The change of the settings that makes a yes one for good, where it can be one.

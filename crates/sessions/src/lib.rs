@@ -12,7 +12,6 @@ mod error;
 mod heard;
 mod key;
 mod session;
-mod shown;
 mod store;
 mod turn;
 
@@ -21,6 +20,5 @@ pub use error::SessionError;
 pub use session::{
     IDLE, MAX_SESSIONS, MAX_SESSIONS_OF_TOKEN, Session, SessionInfo, Speaker, Spoken,
 };
-pub use shown::json as shown;
 pub use store::SessionStore;
 pub use turn::{Decided, Resumed, TurnInfo, TurnState};

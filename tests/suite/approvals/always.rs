@@ -220,7 +220,11 @@ fn over_the_api_a_yes_for_good_takes_the_scope_admin_and_names_who_said_it() {
             .send(gateway.port)
     };
     assert_eq!(yes(&caller, &json!({"always": true})).status, 403);
-    for odd in [json!({"allways": true}), json!({"always": "yes"})] {
+    for odd in [
+        json!({"allways": true}),
+        json!({"always": "yes"}),
+        json!([true]),
+    ] {
         assert_eq!(yes(&admin, &odd).status, 400, "{odd}");
     }
     assert_eq!(listed(&gateway), json!([]));
@@ -330,4 +334,23 @@ fn on_a_terminal_an_a_is_for_good_and_where_it_cannot_be_the_person_is_asked_aga
     let seen = on_a_terminal(&gateway, "write it|");
     assert!(!seen.contains("run this very call"), "{seen}");
     assert!(seen.contains("tools.approvedCalls=allow"), "{seen}");
+}
+
+#[test]
+fn what_a_screen_would_hide_in_a_call_approved_for_good_is_written_out_wherever_it_is_told() {
+    let gateway = restrictive(Home::new());
+    let id = waits(&gateway.post(INVOKE, &write("rm \u{202e}txt\u{200b}")));
+    let said = approve_always(&gateway, &id).ok("approve");
+    let run = |args: &[&str]| gateway.home.run(args).ok(args[0]).out;
+    let listed = run(&["approvals", "always", "list"]);
+    let got = run(&["config", "get", KEY]);
+    let differs = run(&["config", "diff"]);
+    for text in [&said.out, &listed, &got, &differs] {
+        assert!(text.contains(r"rm \u202etxt\u200b"), "{text}");
+        let hidden = |c| "\u{202e}\u{200b}".contains(c);
+        assert!(!text.contains(hidden), "{text:?}");
+    }
+    // It is the same value all the same, and can be set again.
+    gateway.home.set(KEY, got.trim());
+    let _ = until(&gateway, 200, &write("rm \u{202e}txt\u{200b}"));
 }

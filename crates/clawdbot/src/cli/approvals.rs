@@ -121,7 +121,8 @@ fn decide(
     )?;
     drop(record);
     if let Some(for_good) = for_good {
-        for_good.make(home, json)?;
+        for_good.make(home, false)?;
+        note!("it is not asked about again: clawdbot approvals always list");
     }
     if json {
         say!("{}", as_json(&decided));

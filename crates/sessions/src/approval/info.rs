@@ -1,7 +1,6 @@
 //! What an approval is, and what people see of it.
 
 use super::APPROVAL_LASTS;
-use crate::shown;
 use clawdbot_domain::{
     ApprovalId, ApprovedCall, Effect, Event, SessionId, TokenId, ToolCall, ToolName, TurnId,
     UnixTime,
@@ -135,7 +134,7 @@ impl ApprovalInfo {
     /// The whole arguments as a person must see them: still JSON of the same value, but every character
     /// that a screen hides, reorders or obeys is written out.
     pub fn shown(&self) -> String {
-        shown::json(&self.arguments)
+        clawdbot_domain::shown(&self.arguments)
     }
 
     /// The same call of the same token, to be approved for good; none when what is kept is no call.
@@ -145,7 +144,7 @@ impl ApprovalInfo {
 
     /// Letters that are not ASCII, each once: `а` is not `a`.
     pub fn foreign_letters(&self) -> Vec<char> {
-        shown::foreign_letters(&self.arguments)
+        clawdbot_domain::foreign_letters(&self.arguments)
     }
 
     pub(super) fn of(request: Request, id: ApprovalId, now: UnixTime) -> Self {

@@ -83,7 +83,7 @@ fn list(home: &Home, settings: &Settings, as_json: bool) -> Exit {
             .map(|(call, why_not)| {
                 json!({
                     "id": call.id(), "tool": call.tool, "token": call.token, "counts": why_not.is_none(),
-                    "why_not": why_not, "arguments": clawdbot_sessions::shown(&call.canonical_arguments()),
+                    "why_not": why_not, "arguments": clawdbot_domain::shown(&call.canonical_arguments()),
                 })
             })
             .collect();
@@ -97,7 +97,7 @@ fn list(home: &Home, settings: &Settings, as_json: bool) -> Exit {
         let state = why_not.map_or_else(|| "counts".to_owned(), |why| format!("dead: {why}"));
         say!("{}  token {}  {state}", call.id(), call.token);
         let arguments = call.canonical_arguments();
-        say!("    {} {}", call.tool, clawdbot_sessions::shown(&arguments));
+        say!("    {} {}", call.tool, clawdbot_domain::shown(&arguments));
     }
     Exit::Done
 }

@@ -82,7 +82,7 @@ pub(in crate::cli) fn change(
     consent: &Consent,
     edit: impl FnOnce(&mut Draft) -> Result<(), Failure>,
 ) -> CliResult {
-    Prepared::new(home, consent, edit)?.make(home, false)
+    Prepared::new(home, consent, edit)?.make(home, true)
 }
 
 /// A change that was looked at and agreed to. Nobody else changes the file until it is made or dropped.
@@ -110,8 +110,9 @@ impl Prepared {
         })
     }
 
-    /// Writes it down, makes it, and writes down how it ended; told unless that is in the way.
-    pub(in crate::cli) fn make(self, home: &Home, quietly: bool) -> CliResult {
+    /// Writes it down, makes it, and writes down how it ended. Without `values` only what there is to be warned
+    /// of is told.
+    pub(in crate::cli) fn make(self, home: &Home, values: bool) -> CliResult {
         let log = Log::begin(home, &self.file, &self.changes)?;
         let made = self.draft.commit();
         log.end(
@@ -122,10 +123,7 @@ impl Prepared {
                 Outcome::Failed
             },
         );
-        let changes = made.map_err(failed)?;
-        if !quietly {
-            tell(&changes);
-        }
+        tell(&made.map_err(failed)?, values);
         Ok(Exit::Done)
     }
 }
@@ -188,13 +186,15 @@ impl Log {
     }
 }
 
-fn tell(changes: &[Change]) {
-    if changes.is_empty() {
+fn tell(changes: &[Change], values: bool) {
+    if changes.is_empty() && values {
         say!("nothing changed: it was so already");
         return;
     }
     for change in changes {
-        say!("{} = {}   (was {})", change.key, change.to, change.from);
+        if values {
+            say!("{} = {}   (was {})", change.key, change.to, change.from);
+        }
         if change.weakens {
             note!("warning: security: this weakens {}", change.key);
         }

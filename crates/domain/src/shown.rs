@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const MAX_LETTERS: usize = 16;
 
 /// JSON with every character escaped that does not show as itself.
-pub fn json(json: &str) -> String {
+pub fn shown(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if hides(c) {
@@ -34,7 +34,7 @@ fn hides(c: char) -> bool {
 }
 
 /// Letters that are not ASCII, each once.
-pub(crate) fn foreign_letters(text: &str) -> Vec<char> {
+pub fn foreign_letters(text: &str) -> Vec<char> {
     let mut found: Vec<char> = Vec::new();
     for c in text.chars() {
         if !c.is_ascii() && c.is_alphanumeric() && found.len() < MAX_LETTERS && !found.contains(&c)
