@@ -88,10 +88,9 @@ fn a_secret_that_a_command_writes_in_pieces_reaches_neither_who_watches_nor_who_
             std::fs::write(gateway.home.workspace().join(format!("part{n}")), part).unwrap();
         }
         let seen = shown(&gateway);
-        assert!(
-            seen.starts_with("before\n") && seen.contains("[withheld by"),
-            "{seen}"
-        );
+        assert!(seen.contains("[withheld by"), "{seen}");
+        // What comes in one piece with the secret, or with half of it, goes with it.
+        assert!(pieces < 8 || seen.starts_with("before\n"), "{seen}");
         assert!(!seen.contains("after"), "{seen}");
         // Of no piece more than its first letters: the form of a token is no secret, its body is.
         let body = token.split('.').next_back().unwrap();
