@@ -248,6 +248,12 @@ fn every_setting_event_and_route_named_exists() {
             }
         }
     }
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for path in routes["paths"].as_object().unwrap().keys() {
+        if !readme.contains(&format!("{path}`")) {
+            wrong.push(format!("README.md does not name {path}"));
+        }
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(settings > 60 && asked > 20, "{settings} {asked}");
 }
