@@ -53,27 +53,32 @@ pub fn run(args: &ExportArgs, home: &Home) -> CliResult {
     Ok(Exit::Done)
 }
 
-/// Records of one OTLP request.
+/// Records of one OTLP request, as text.
 #[derive(Default)]
 struct Batch {
-    records: Vec<serde_json::Value>,
-    bytes: usize,
+    text: Vec<u8>,
+    records: usize,
 }
 
 impl Batch {
     fn push(&mut self, record: &Record, line: &str, out: &mut Out) {
-        self.records.push(otlp::log_record(record, line));
-        self.bytes += line.len();
-        if self.records.len() >= otlp::BATCH || self.bytes >= otlp::BATCH_BYTES {
+        let before = if self.records == 0 { otlp::HEAD } else { "," };
+        self.text.extend_from_slice(before.as_bytes());
+        // Writing to memory cannot fail.
+        let _ = otlp::log_record(record, line, &mut self.text);
+        self.records += 1;
+        if self.records >= otlp::BATCH || self.text.len() >= otlp::BATCH_BYTES {
             self.send(out);
         }
     }
 
     fn send(&mut self, out: &mut Out) {
-        if !self.records.is_empty() {
-            out.line(otlp::request(&self.records));
+        if self.records > 0 {
+            self.text.extend_from_slice(otlp::TAIL.as_bytes());
+            out.bytes(&self.text);
         }
-        *self = Self::default();
+        self.text.clear();
+        self.records = 0;
     }
 }
 

@@ -45,6 +45,12 @@ impl Out {
         self.closed |= writeln!(self.to, "{text}").is_err();
     }
 
+    /// Prints a line that is bytes already.
+    pub(super) fn bytes(&mut self, line: &[u8]) {
+        let written = self.to.write_all(line);
+        self.closed |= written.and_then(|()| self.to.write_all(b"\n")).is_err();
+    }
+
     /// Shows what was printed so far.
     pub(super) fn flush(&mut self) {
         self.closed |= self.to.flush().is_err();

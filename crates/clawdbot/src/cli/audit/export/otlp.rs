@@ -14,42 +14,66 @@
 //! 64-bit numbers are text, as in all of Protobuf's JSON.
 
 use crate::cli::audit::record::Record;
-use serde_json::{Value, json};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use std::borrow::Cow;
 
 /// So many records one request carries: some hundred kilobytes, where collectors take four megabytes.
 pub(super) const BATCH: usize = 256;
-/// So many bytes of records; one of the longest still fits.
+/// A request this long takes no more records; one of the longest is under two hundred kilobytes in it.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
-/// A request with these log records.
-pub(super) fn request(records: &[Value]) -> Value {
-    let version = env!("CARGO_PKG_VERSION");
-    json!({"resourceLogs": [{
-        "resource": {"attributes": [
-            {"key": "service.name", "value": {"stringValue": "clawdbot"}},
-            {"key": "service.version", "value": {"stringValue": version}},
-        ]},
-        "scopeLogs": [{
-            "scope": {"name": "clawdbot.audit", "version": version},
-            "logRecords": records,
-        }],
-    }]})
+/// What stands in a request before its log records.
+pub(super) const HEAD: &str = concat!(
+    r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"clawdbot"}},"#,
+    r#"{"key":"service.version","value":{"stringValue":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}}]},"scopeLogs":[{"scope":{"name":"clawdbot.audit","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""},"logRecords":["#
+);
+/// What stands after them.
+pub(super) const TAIL: &str = "]}]}]}";
+
+/// A log record, borrowed from the log's: an export is of millions.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogRecord<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_unix_nano: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed_time_unix_nano: Option<&'a str>,
+    severity_number: u8,
+    severity_text: &'static str,
+    event_name: &'a str,
+    body: Body<'a>,
+    attributes: Vec<Attribute<'a>>,
 }
 
-/// A record as a log record.
-pub(super) fn log_record(record: &Record, line: &str) -> Value {
-    let level = record.text("level");
-    let number = match level {
-        "debug" => 5,
-        "info" => 9,
-        "warn" => 13,
-        _ => 17,
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    string_value: &'a str,
+}
+
+#[derive(Serialize)]
+struct Attribute<'a> {
+    key: Cow<'a, str>,
+    value: Any<'a>,
+}
+
+/// Appends a record to `to`, as a log record.
+pub(super) fn log_record(record: &Record, line: &str, to: &mut Vec<u8>) -> serde_json::Result<()> {
+    let (severity_number, severity_text) = match record.text("level") {
+        "debug" => (5, "DEBUG"),
+        "info" => (9, "INFO"),
+        "warn" => (13, "WARN"),
+        _ => (17, "ERROR"),
     };
-    let mut attributes = Vec::new();
-    let mut add = |key: String, value: &Value| {
-        if let Some(value) = any(value) {
-            attributes.push(json!({"key": key, "value": value}));
-        }
+    let mut attributes = Vec::with_capacity(24);
+    let mut add = |key, value| {
+        attributes.extend(Any::of(value).map(|value| Attribute { key, value }));
     };
     for (field, key) in [
         ("index", "clawdbot.index"),
@@ -62,55 +86,72 @@ pub(super) fn log_record(record: &Record, line: &str) -> Value {
         ("boot", "clawdbot.boot"),
         ("hash", "clawdbot.hash"),
     ] {
-        add(key.to_owned(), record.0.get(field).unwrap_or(&Value::Null));
+        add(key.into(), record.0.get(field).unwrap_or(&Value::Null));
     }
     let of_http = matches!(record.text("event"), "request" | "security.request.refused");
     for (field, value) in record.own() {
         let key = match field.as_str() {
-            "method" if of_http => "http.request.method".to_owned(),
-            "path" if of_http => "url.path".to_owned(),
-            "status" if of_http => "http.response.status_code".to_owned(),
-            field => format!("clawdbot.{field}"),
+            "method" if of_http => "http.request.method".into(),
+            "path" if of_http => "url.path".into(),
+            "status" if of_http => "http.response.status_code".into(),
+            field => ["clawdbot.", field].concat().into(),
         };
         add(key, value);
     }
-    let mut out = json!({
-        "severityNumber": number,
-        "severityText": level.to_uppercase(),
-        "eventName": record.text("event"),
-        "body": {"stringValue": line},
-        "attributes": attributes,
-    });
-    if let (Some(nanos), Some(fields)) = (nanos(record.text("time")), out.as_object_mut()) {
-        let nanos = Value::String(nanos);
-        fields.insert("timeUnixNano".to_owned(), nanos.clone());
-        fields.insert("observedTimeUnixNano".to_owned(), nanos);
-    }
-    out
+    let nanos = nanos(record.text("time"));
+    let log_record = LogRecord {
+        time_unix_nano: nanos.as_deref(),
+        observed_time_unix_nano: nanos.as_deref(),
+        severity_number,
+        severity_text,
+        event_name: record.text("event"),
+        body: Body { string_value: line },
+        attributes,
+    };
+    serde_json::to_writer(to, &log_record)
 }
 
-/// A value as `AnyValue`; nothing for none.
-fn any(value: &Value) -> Option<Value> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(flag) => json!({"boolValue": flag}),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => json!({"intValue": whole.to_string()}),
-            None => json!({"doubleValue": number}),
-        },
-        Value::String(text) => json!({"stringValue": text}),
-        Value::Array(all) => {
-            let all: Vec<Value> = all.iter().filter_map(any).collect();
-            json!({"arrayValue": {"values": all}})
+/// A value as `AnyValue`.
+struct Any<'a>(&'a Value);
+
+impl<'a> Any<'a> {
+    /// Nothing for none.
+    fn of(value: &'a Value) -> Option<Self> {
+        (!value.is_null()).then_some(Self(value))
+    }
+}
+
+#[derive(Serialize)]
+struct Values<T> {
+    values: Vec<T>,
+}
+
+impl<'a> Serialize for Any<'a> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut one = to.serialize_map(Some(1))?;
+        match self.0 {
+            Value::Null => {}
+            Value::Bool(flag) => one.serialize_entry("boolValue", flag)?,
+            Value::Number(number) => match number.as_i64() {
+                Some(whole) => one.serialize_entry("intValue", &whole.to_string())?,
+                None => one.serialize_entry("doubleValue", number)?,
+            },
+            Value::String(text) => one.serialize_entry("stringValue", text)?,
+            Value::Array(all) => {
+                let values: Vec<Any<'_>> = all.iter().filter_map(Any::of).collect();
+                one.serialize_entry("arrayValue", &Values { values })?;
+            }
+            Value::Object(all) => {
+                let pair = |(key, value): (&'a String, &'a Value)| {
+                    let key = key.as_str().into();
+                    Any::of(value).map(|value| Attribute { key, value })
+                };
+                let values: Vec<Attribute<'_>> = all.iter().filter_map(pair).collect();
+                one.serialize_entry("kvlistValue", &Values { values })?;
+            }
         }
-        Value::Object(all) => {
-            let pair = |(key, value): (&String, &Value)| {
-                any(value).map(|value| json!({"key": key, "value": value}))
-            };
-            let all: Vec<Value> = all.iter().filter_map(pair).collect();
-            json!({"kvlistValue": {"values": all}})
-        }
-    })
+        one.end()
+    }
 }
 
 /// Nanoseconds since 1970 as text, of a time as the log has it; nothing before 1970, which the field
@@ -123,12 +164,14 @@ fn nanos(time: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{log_record, nanos, request};
+    use super::{HEAD, TAIL, log_record, nanos};
     use crate::cli::audit::record::Record;
     use serde_json::{Value, json};
 
     fn of(line: &str) -> Value {
-        log_record(&Record::parse(line).unwrap(), line)
+        let mut text = Vec::new();
+        log_record(&Record::parse(line).unwrap(), line, &mut text).unwrap();
+        serde_json::from_slice(&text).unwrap()
     }
 
     fn attribute<'a>(record: &'a Value, key: &str) -> &'a Value {
@@ -182,7 +225,8 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len(), many, "keys of a record are unique");
         assert!(!keys.contains(&Some("clawdbot.error")), "null is no value");
-        let whole = request(&[record]);
+        let whole = [HEAD, &record.to_string(), TAIL].concat();
+        let whole: Value = serde_json::from_str(&whole).unwrap();
         let logs = &whole["resourceLogs"][0]["scopeLogs"][0]["logRecords"];
         assert_eq!(logs.as_array().map(Vec::len), Some(1));
     }
