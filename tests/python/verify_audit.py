@@ -204,6 +204,8 @@ def pruned_in(line):
 def records(folder, tree, size):
     """Reads every record: those that stand there, the first hash of a pruned one that is missing, the torn bytes."""
     segments = sorted(p for p in folder.iterdir() if re.fullmatch(r"audit-\d{20}\.jsonl", p.name))
+    if any(path.is_symlink() or not path.is_file() for path in segments):
+        raise Verdict(2, "-", "unreadable: a file of the log is a link, a pipe or a device")
     prev, pruned, lost, cut = None, set(), None, 0
     first = index = int(segments[0].name[6:26]) if segments else 0
     for number in range(-(-first // 256)):

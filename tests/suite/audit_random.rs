@@ -127,3 +127,18 @@ fn the_verifiers_agree_on_ten_thousand_random_changes() {
     let (_dir, logs) = pruned();
     spoil_at_random(&logs, 2_000, &[1, 2, 3]);
 }
+
+#[test]
+fn a_copy_with_a_link_or_a_pipe_in_the_place_of_records_is_unreadable_to_both() {
+    let (_dir, logs) = pruned();
+    let newest = segments(&logs).pop().unwrap();
+    let moved = logs.join("moved");
+    std::fs::rename(&newest, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &newest).unwrap();
+    let mut judges = Judges::new();
+    assert_eq!(judges.agree("a link", &logs).code, 2);
+    std::fs::remove_file(&newest).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&newest).status();
+    assert!(made.unwrap().success());
+    assert_eq!(judges.agree("a pipe", &logs).code, 2);
+}

@@ -2,12 +2,30 @@
 //! fail or the process die there.
 
 use crate::error::AuditError;
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 type Done = Result<(), AuditError>;
+
+/// Whoever may put names into the folder must not lead a write elsewhere by a link, nor make an opening wait
+/// for the other end of a pipe.
+const PLAIN: i32 = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .bits()
+    .cast_signed();
+
+/// Opens a file of the log to read it; a link, pipe or device is none.
+pub(crate) fn open_read(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(PLAIN).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no plain file"));
+    }
+    Ok(file)
+}
 
 /// Appends; what arrives when it fails is unknown.
 pub(crate) fn append(mut file: &File, path: &Path, bytes: &[u8]) -> Done {
@@ -74,6 +92,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool, name: bool) -> D
     let new = path.with_extension("new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
+    options.custom_flags(PLAIN);
     #[cfg(test)]
     fault::point().map_err(AuditError::io("create", &new))?;
     #[cfg(test)]
@@ -102,6 +121,7 @@ pub(crate) fn open_or_create(path: &Path) -> Result<File, AuditError> {
     fault::will_name(path);
     let mut options = OpenOptions::new();
     options.append(true).read(true).create(true).mode(0o600);
+    options.custom_flags(PLAIN);
     options.open(path).map_err(AuditError::io("open", path))
 }
 
@@ -139,6 +159,7 @@ pub(crate) fn reserve(path: &Path, bytes: u64) -> Done {
     fault::point().map_err(AuditError::io("reserve", path))?;
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(PLAIN);
     let file = options
         .open(path)
         .map_err(AuditError::io("reserve", path))?;
@@ -156,7 +177,7 @@ pub(crate) fn reserve(path: &Path, bytes: u64) -> Done {
 /// Opens an existing file to append to it and to read it.
 pub(crate) fn open_append(path: &Path) -> Result<File, AuditError> {
     let mut options = OpenOptions::new();
-    options.append(true).read(true);
+    options.append(true).read(true).custom_flags(PLAIN);
     options.open(path).map_err(AuditError::io("open", path))
 }
 

@@ -1,5 +1,6 @@
 //! All records of a log, one after another, in little memory.
 
+use crate::disk;
 use crate::error::AuditError;
 use crate::line::MAX_LINE;
 use crate::segment::Segment;
@@ -123,7 +124,7 @@ impl Records {
                 let Some(segment) = self.waiting.next() else {
                     return Ok(false);
                 };
-                let file = match File::open(&segment.path) {
+                let file = match disk::open_read(&segment.path) {
                     Ok(file) => file,
                     // Pruned since the folder was read; the numbers show that it is missing.
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,

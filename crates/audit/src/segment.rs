@@ -1,5 +1,6 @@
 //! Segments: `audit-<first index>.jsonl`, and reading them line by line.
 
+use crate::disk;
 use crate::error::{AuditError, Fault};
 use crate::line::{HexHash, MAX_LINE, NO_RECORD, Parts, Tip};
 use std::fs::File;
@@ -167,7 +168,7 @@ pub(crate) fn last_tip(segment: &Segment, index: u64) -> Result<Option<Tip>, Aud
 /// The last whole line of a segment, without its newline; `None` when it has none.
 pub(crate) fn last_line(segment: &Segment) -> Result<Option<Vec<u8>>, AuditError> {
     let reading = || AuditError::io("read", &segment.path);
-    let mut file = File::open(&segment.path).map_err(reading())?;
+    let mut file = disk::open_read(&segment.path).map_err(reading())?;
     let len = file.metadata().map_err(reading())?.len();
     // Nearly always a few hundred bytes do.
     for size in [4096, 2 * MAX_LINE as u64] {

@@ -5,6 +5,7 @@
 //! show what was rewritten with all its hashes, and what was cut off. That a folder was put back as it
 //! was yesterday shows only against something outside it: the register.
 
+use crate::disk;
 use crate::error::{AuditError, Fault};
 use crate::line::{NO_RECORD, Tip};
 use crate::note::VerifierKey;
@@ -148,7 +149,7 @@ fn hold(folder: &Path, against: &Against) -> Result<(Vec<Held>, Statements), Aud
     }
     let hold = |segment: Segment| {
         let opening = || AuditError::io("open", &segment.path);
-        let file = File::open(&segment.path).map_err(opening())?;
+        let file = disk::open_read(&segment.path).map_err(opening())?;
         let len = file.metadata().map_err(opening())?.len();
         Ok(Held { segment, file, len })
     };
@@ -368,7 +369,7 @@ pub(crate) fn tiles_of(folder: &Path, size: u64) -> Result<Vec<Tile>, AuditError
     let mut leaves = tiles::leaves_before(folder, first, size).ok_or_else(lost)?;
     for segment in &segments {
         let opening = || AuditError::io("open", &segment.path);
-        let file = File::open(&segment.path).map_err(opening())?;
+        let file = disk::open_read(&segment.path).map_err(opening())?;
         let len = file.metadata().map_err(opening())?.len();
         let prev = segment::first_prev(&file, segment)?;
         let next = segment.first;

@@ -291,3 +291,31 @@ fn a_log_cut_in_its_first_hour_does_not_look_whole_without_its_checkpoint() {
         assert_eq!(verdict(), Verdict::Torn { segment, bytes });
     }
 }
+
+#[test]
+fn a_link_in_the_folder_leads_no_write_elsewhere_and_a_pipe_is_not_waited_for() {
+    let kept = kept();
+    kept.run(5).unwrap();
+    let precious = kept.logs.with_file_name("precious");
+    fs::write(&precious, "of the same owner").unwrap();
+    // What a checkpoint is written to before it takes the place of the one before.
+    std::os::unix::fs::symlink(&precious, kept.logs.join("checkpoint.new")).unwrap();
+    let _ = kept.run(1);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "of the same owner");
+    fs::remove_file(kept.logs.join("checkpoint.new")).unwrap();
+    // The segment itself, elsewhere: to go on would be to write there.
+    let moved = kept.logs.with_file_name("moved");
+    fs::rename(kept.segment(), &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, kept.segment()).unwrap();
+    let before = fs::read(&moved).unwrap();
+    assert!(kept.run(1).is_err());
+    assert!(verify(&kept.logs).is_err());
+    assert_eq!(fs::read(&moved).unwrap(), before);
+    fs::remove_file(kept.segment()).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(kept.segment())
+        .status();
+    assert!(made.unwrap().success());
+    assert!(verify(&kept.logs).is_err());
+    assert!(kept.run(1).is_err());
+}

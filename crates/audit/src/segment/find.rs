@@ -1,6 +1,7 @@
 //! One record among a hundred million bytes: by bisection, for the index rises with the place.
 
 use super::{Segment, follow, start_tip};
+use crate::disk;
 use crate::error::{AuditError, Fault};
 use crate::line::{MAX_LINE, Parts, Tip};
 use crate::tree::Hash;
@@ -17,7 +18,7 @@ pub(crate) fn leaves(
     mut see: impl FnMut(Hash),
 ) -> Result<(), AuditError> {
     let opening = || AuditError::io("open", &segment.path);
-    let file = File::open(&segment.path).map_err(opening())?;
+    let file = disk::open_read(&segment.path).map_err(opening())?;
     let len = file.metadata().map_err(opening())?.len();
     let place = |after: Option<u64>| match after.filter(|index| *index >= segment.first) {
         Some(index) => find(&file, segment, len, index),
