@@ -11,13 +11,20 @@ use testkit::{Gateway, Home, Judges};
 /// Debian's libfaketime: the wall clock as a file says, the monotonic one as it is.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
+/// Sets that clock at once: half a file would be a jump of its own.
+fn set(clock: &Path, now: &str) {
+    let new = clock.with_extension("new");
+    std::fs::write(&new, now).unwrap();
+    std::fs::rename(&new, clock).unwrap();
+}
+
 /// A command whose wall clock is as that file says.
 fn by_the_clock(mut command: Command, clock: &Path, now: &str) -> Command {
     assert!(
         Path::new(LIBRARY).exists(),
         "libfaketime is installed; ./test does it"
     );
-    std::fs::write(clock, now).unwrap();
+    set(clock, now);
     command
         .env("LD_PRELOAD", LIBRARY)
         .env("FAKETIME_TIMESTAMP_FILE", clock)
@@ -78,7 +85,7 @@ fn no_clock_that_is_set_makes_a_file_old_and_a_machine_that_was_off_needs_nobody
     fill(&gateway, 280);
     // Twenty days ahead, and again while it runs.
     for ahead in ["+20d", "+40d"] {
-        std::fs::write(&clock, ahead).unwrap();
+        set(&clock, ahead);
         fill(&gateway, 280);
     }
     let (_, home) = gateway.stop();
@@ -122,7 +129,7 @@ fn whatever_the_wall_clock_does_records_keep_their_order_and_each_jump_is_writte
         ("+10y", 3_651 * day),
     ];
     for (nth, (moved, by)) in jumps.iter().enumerate() {
-        std::fs::write(&clock, moved).unwrap();
+        set(&clock, moved);
         std::thread::sleep(Duration::from_millis(50));
         let answer = gateway.invoke("read_file", &json!({"path": format!("{nth}")}));
         assert_ne!(answer.status, 503, "{moved}: {}", answer.text());
