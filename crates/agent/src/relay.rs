@@ -37,12 +37,7 @@ impl Agent {
         protocol: Protocol,
         allowed: &Allowed,
     ) -> Result<ScreenedBody, TurnError> {
-        if let Some(leak) = self
-            .kept
-            .known
-            .current()
-            .find_plain(&String::from_utf8_lossy(&body))
-        {
+        if let Some(leak) = self.kept.known.current().find_plain_in(&body) {
             let event = leaked(&leak, Channel::User, "refused", &body);
             self.found(who, Outcome::Denied, event).await?;
             return Err(TurnError::Secret);

@@ -4,8 +4,11 @@ use crate::detect::{decode, is_invisible};
 use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, Input};
+use sieve::Sieve;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+
+mod sieve;
 
 /// The shortest secret that is looked for, in letters and digits: a shorter one is found in ordinary
 /// words.
@@ -65,6 +68,9 @@ impl Leak {
 #[derive(Clone, Default)]
 pub struct Secrets {
     search: Option<NFA>,
+    /// Says no to most texts without the search. None when a spelling has hardly a letter: then there is
+    /// no quick answer.
+    sieve: Option<Sieve>,
     /// For each pattern, whose it is and how it is encoded.
     patterns: Vec<(String, &'static str)>,
     /// How many bytes of a pattern have been seen, by state of the search.
@@ -110,14 +116,22 @@ impl Secrets {
             .map_err(|e| too_many(&e))?;
         let start = search.start_state(Anchored::No).map_err(|e| too_many(&e))?;
         let mut depths = HashMap::new();
-        for word in words.iter().filter(|word| word.chars().all(is_kept)) {
+        let letters = words.iter().filter(|word| word.chars().all(is_kept));
+        for word in letters.clone() {
             let mut state = start;
             for (at, byte) in word.bytes().enumerate() {
                 state = search.next_state(Anchored::No, state, byte);
                 depths.insert(state, at + 1);
             }
         }
+        // Whatever stands in a text, its letters stand among the text's letters.
+        let has_letters = |word: &String| words.binary_search(&squeezed(word)).is_ok();
+        let sieve = words
+            .iter()
+            .all(has_letters)
+            .then(|| Sieve::new(letters.map(String::as_str)));
         Ok(Self {
+            sieve,
             longest: words.iter().map(String::len).max().unwrap_or(0),
             search: Some(search),
             patterns,
@@ -142,6 +156,14 @@ impl Secrets {
         self.longest
     }
 
+    /// The same for bytes that are most likely text.
+    pub fn find_plain_in(&self, bytes: &[u8]) -> Option<Leak> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.find_plain(text),
+            Err(_) => self.find_plain(&String::from_utf8_lossy(bytes)),
+        }
+    }
+
     fn leak(&self, pattern: usize, through: Option<&'static str>) -> Option<Leak> {
         let (name, encoded) = self.patterns.get(pattern)?;
         Some(Leak {
@@ -158,11 +180,15 @@ impl Secrets {
             });
         }
         let search = self.search.as_ref()?;
+        let sieve = self.sieve.as_ref();
+        if sieve.is_some_and(|sieve| !sieve.may_find(text, search, &self.depths)) {
+            return None;
+        }
         let find = |text: &str| search.try_find(&Input::new(text)).ok().flatten();
         if let Some(found) = find(text) {
             return self.leak(found.pattern().as_usize(), how);
         }
-        let squeezed: String = text.chars().filter(|c| is_kept(*c)).collect();
+        let squeezed = squeezed(text);
         if squeezed.len() == text.len() {
             return None;
         }
@@ -186,7 +212,9 @@ impl Secrets {
         let inner = decode::runs(text)
             .into_iter()
             .map(|run| (run.text, run.how));
-        let escaped = decode::unescaped(text).map(|text| (text, "escapes"));
+        let sign = memchr::memchr3(b'%', b'&', b'\\', text.as_bytes());
+        let escaped = sign.and_then(|_| decode::unescaped(text));
+        let escaped = escaped.map(|text| (text, "escapes"));
         let spaced = decode::spaced_hex(text).map(|text| (text, "hex"));
         for (inner, how) in inner.chain(escaped).chain(spaced) {
             *spare = spare.checked_sub(inner.len())?;
@@ -233,21 +261,17 @@ impl Walk {
     }
 }
 
-/// True when a token of a gateway stands in a text.
+/// True when a token of a gateway stands in a text: looked for from its dot, of which texts have few.
 fn has_token(text: &str) -> bool {
     let letters = |text: &[u8]| text.iter().all(u8::is_ascii_alphanumeric);
-    let is_tail = |tail: &[u8]| {
-        let (id, rest) = tail.split_at_checked(TOKEN_ID)?;
-        let (dot, rest) = rest.split_first()?;
-        let secret = rest.get(..TOKEN_TAIL)?;
-        Some(letters(id) && *dot == b'.' && letters(secret))
+    let is_token = |dot: usize| {
+        let (before, after) = text.as_bytes().split_at_checked(dot)?;
+        let (start, id) = before.split_at_checked(dot.checked_sub(TOKEN_ID)?)?;
+        let tail = after.get(1..=TOKEN_TAIL)?;
+        let begins = TOKEN_STARTS.iter().any(|s| start.ends_with(s.as_bytes()));
+        Some(begins && letters(id) && letters(tail))
     };
-    TOKEN_STARTS.iter().any(|start| {
-        memchr::memmem::find_iter(text.as_bytes(), start).any(|at| {
-            let tail = text.as_bytes().get(at + start.len()..);
-            tail.and_then(is_tail).unwrap_or(false)
-        })
-    })
+    memchr::memchr_iter(b'.', text.as_bytes()).any(|dot| is_token(dot).unwrap_or(false))
 }
 
 /// What stays of a text when separators and invisible characters are taken out.
@@ -271,9 +295,12 @@ fn parts(secret: &str) -> Vec<String> {
         .collect()
 }
 
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| is_kept(*c)).collect()
+}
+
 /// Every spelling of a secret that one pass finds.
 fn encodings(secret: &str) -> Vec<(String, &'static str)> {
-    let squeeze = |text: &str| text.chars().filter(|c| is_kept(*c)).collect::<String>();
     let mut all = vec![
         (secret.to_owned(), "plain"),
         (secret.chars().rev().collect(), "backwards"),
@@ -289,7 +316,7 @@ fn encodings(secret: &str) -> Vec<(String, &'static str)> {
     }
     let squeezed: Vec<_> = all
         .iter()
-        .map(|(text, how)| (squeeze(text), *how))
+        .map(|(text, how)| (squeezed(text), *how))
         .collect();
     all.extend(squeezed);
     all.retain(|(text, _)| text.len() >= SHORTEST);

@@ -132,12 +132,33 @@ fn a_secret_that_is_a_word_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn it_is_found_whatever_stands_round_it(before in "\\PC{0,40}", after in "\\PC{0,40}") {
         let text = format!("{before}{SECRET}{after}");
         prop_assert!(secrets().find(&text).is_some());
+    }
+
+    /// Texts of pieces of spellings, so that most come close.
+    #[test]
+    fn the_quick_no_is_the_searchs_own(
+        pieces in prop::collection::vec((0usize..40, 0usize..24, 0usize..40, "[ .é\u{200b}X-]{0,2}"), 0..8),
+        short in "[a-zé]{8,10}",
+    ) {
+        let quick = Secrets::new([("provider", SECRET), ("short", short.as_str())]).unwrap();
+        let slow = Secrets { sieve: None, ..quick.clone() };
+        let all: Vec<_> = [SECRET, short.as_str()].into_iter().flat_map(encodings).collect();
+        let mut text = String::new();
+        for (which, from, len, between) in pieces {
+            let spelling: Vec<char> = all[which % all.len()].0.chars().collect();
+            text.extend(spelling.iter().skip(from % spelling.len()).take(len));
+            text.push_str(&between);
+        }
+        prop_assert!(quick.sieve.is_some());
+        prop_assert_eq!(quick.find_plain(&text), slow.find_plain(&text));
+        let whole = format!("{text}{}{text}", all[0].0.to_uppercase());
+        prop_assert_eq!(quick.find_plain(&whole), slow.find_plain(&whole));
     }
 
     #[test]
