@@ -8,8 +8,10 @@ mod known;
 mod links;
 mod references;
 mod secrets;
+mod stopped;
 
-pub use holdback::{Holdback, Outward, Released, Stopped};
+pub use holdback::{Holdback, Outward, Released};
 pub use known::Known;
 pub use links::{Neutral, hosts_in, neutralise, neutralised};
 pub use secrets::{Leak, SecretError, Secrets};
+pub use stopped::Stopped;
