@@ -11,6 +11,7 @@ use crate::guard::Guard;
 use crate::report::{Action, Report};
 use clawdbot_domain::Channel;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The most that is held back, in bytes. A reader waits for no more than this.
@@ -89,6 +90,8 @@ pub struct Holdback {
     gone: usize,
     /// From where on words have not been looked at, from the beginning of the answer.
     word: usize,
+    /// The last letter that ends a word, from the beginning of the answer: found once, as it came.
+    last_break: Range<usize>,
     /// The end of what was let go, as the model said it.
     said: String,
     unjudged: usize,
@@ -107,6 +110,7 @@ impl Holdback {
             held: String::new(),
             gone: 0,
             word: 0,
+            last_break: 0..0,
             said: String::new(),
             unjudged: 0,
             stopped: None,
@@ -178,7 +182,14 @@ impl Holdback {
         let from = self.gone + self.held.len();
         self.held.push_str(chunk);
         self.unjudged += chunk.len();
-        for (at, letter) in chunk.char_indices().filter(|(_, c)| is_kept(*c)) {
+        for (at, letter) in chunk.char_indices() {
+            if breaks(letter) {
+                let at = from + at;
+                self.last_break = at..at + letter.len_utf8();
+            }
+            if !is_kept(letter) {
+                continue;
+            }
             for (walk, secrets) in self.walks.iter_mut().zip(&self.outward.secrets) {
                 if let Some(leak) = walk.step(secrets, letter) {
                     return Some(leak);
@@ -196,13 +207,10 @@ impl Holdback {
     /// Words that may be an encoding of something, once they are whole. Their beginnings may be gone,
     /// because they looked like prose.
     fn words(&mut self, last: bool) -> Option<Leak> {
-        let all = self.gone + self.held.len();
-        let fresh = self.held.get(self.word.saturating_sub(self.gone)..);
-        let whole = fresh.unwrap_or_default().rfind(breaks);
-        let end = match whole {
-            _ if last => all,
-            Some(at) => self.word.max(self.gone) + at,
-            None => return None,
+        let end = if last {
+            self.gone + self.held.len()
+        } else {
+            self.last_break.start.max(self.word)
         };
         if end - self.word < SURELY {
             self.word = end;
@@ -278,13 +286,7 @@ impl Holdback {
 
     /// Where the last word begins, when it may be more than a word; else the end.
     fn open_word(&self) -> usize {
-        let start = self.held.rfind(breaks).map_or(0, |at| {
-            at + self
-                .held
-                .get(at..)
-                .and_then(|t| t.chars().next())
-                .map_or(1, char::len_utf8)
-        });
+        let start = self.last_break.end.saturating_sub(self.gone);
         let word = self.held.get(start..).unwrap_or_default();
         let is_prose = word.len() <= WORD
             && word.chars().all(char::is_alphabetic)
@@ -340,16 +342,13 @@ impl Holdback {
         let out = std::mem::replace(&mut self.held, rest);
         let of = out.len();
         self.gone += of;
-        let (text, removed) = match &self.outward.hosts {
-            None => (out.clone(), Vec::new()),
-            Some(_) if !may_hold_address(&out) => (out.clone(), Vec::new()),
-            Some(hosts) => {
-                let (text, from) = self.with_context(&out);
-                let neutral = neutralise_after(&text, from, hosts);
-                (neutral.text, neutral.removed)
-            }
-        };
+        let hosts = self.outward.hosts.as_ref();
+        let neutral = hosts.filter(|_| may_hold_address(&out)).map(|hosts| {
+            let (text, from) = self.with_context(&out);
+            neutralise_after(&text, from, hosts)
+        });
         self.said.push_str(&out);
+        let (text, removed) = neutral.map_or((out, Vec::new()), |n| (n.text, n.removed));
         if self.said.len() > 2 * WINDOW {
             let spare = self.said.len() - WINDOW;
             let from = (spare..self.said.len()).find(|at| self.said.is_char_boundary(*at));

@@ -276,7 +276,8 @@ fn has_token(text: &str) -> bool {
 
 /// What stays of a text when separators and invisible characters are taken out.
 pub(super) fn is_kept(c: char) -> bool {
-    c.is_alphanumeric() && !is_invisible(c)
+    // No invisible one is ASCII.
+    c.is_ascii_alphanumeric() || (!c.is_ascii() && c.is_alphanumeric() && !is_invisible(c))
 }
 
 /// Halves of a long secret, each beginning in the middle of the one before: "all but its last letter" is

@@ -232,6 +232,27 @@ proptest! {
         prop_assert!(stopped || got == whole.text || !whole.removed.is_empty(), "{got}\n{}", whole.text);
     }
 
+    /// Texts shorter than a window, of pieces of a secret's spellings.
+    #[test]
+    fn how_it_is_cut_decides_nothing(
+        pieces in prop::collection::vec((0usize..5, 0usize..30, 1usize..60, "[ .%é語\u{200b}-]{0,2}"), 1..8),
+        sizes in prop::collection::vec(1usize..40, 1..6),
+    ) {
+        let spellings = [SECRET.to_owned(), base64(SECRET), base64(&base64(SECRET)),
+            clawdbot_domain::hex(SECRET.as_bytes()), each(|b| format!("%{b:02x}"))];
+        let mut text = String::new();
+        for (which, from, len, between) in pieces {
+            text.extend(spellings[which].chars().skip(from).take(len));
+            text.push_str(&between);
+        }
+        let outward = outward();
+        let (_, whole) = stream(&outward, &text, text.len().max(1));
+        prop_assert!(whole || outward.find(&text).is_none(), "{}", text);
+        for size in sizes {
+            prop_assert_eq!(stream(&outward, &text, size).1, whole, "{} {}", size, text);
+        }
+    }
+
     #[test]
     fn no_address_is_left_however_it_is_cut(text in "[a-cw:/.()=<\" 語é]{0,80}", size in 1usize..9) {
         let (got, stopped) = stream(&outward(), &text, size);
