@@ -5,7 +5,7 @@ use crate::act::Asking;
 use crate::agent::Agent;
 use crate::error::TurnError;
 use bytes::Bytes;
-use clawdbot_domain::{Channel, Event, Outcome, Protocol, Untrusted, Who};
+use clawdbot_domain::{Channel, Event, Outcome, Protocol, TokenId, Untrusted, Who};
 use clawdbot_guard::{Action, Allowed, BodyRefusal, Leak, Outward, Report, ScreenedBody};
 use clawdbot_providers::{Note, Provider, RelayCall, Relayed, Unseen, Watch};
 use std::sync::Arc;
@@ -42,7 +42,11 @@ impl Agent {
             self.found(who, Outcome::Denied, event).await?;
             return Err(TurnError::Secret);
         }
-        match self.guard.screen_body_allowing(body, protocol, allowed) {
+        let sender = who.actor.as_ref().map(TokenId::as_str);
+        let seen = self.kept.seen.as_ref().zip(sender);
+        let seen = seen.map(|(seen, sender)| seen.of(sender));
+        let guard = &self.guard;
+        match guard.screen_body_allowing(body, protocol, allowed, seen) {
             Ok(screened) => {
                 for report in screened.reports() {
                     self.found(who, Outcome::Ok, report.event()).await?;

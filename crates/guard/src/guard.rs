@@ -5,6 +5,7 @@ use crate::detect::{self, Detection};
 use crate::model::{self, THRESHOLDS, Weighed};
 use crate::report::{Action, Allowed, Report};
 use crate::screened::{Screened, ScreenedBody};
+use crate::seen::SeenOf;
 use crate::spotlight::spotlight;
 use bytes::Bytes;
 use clawdbot_domain::{Channel, Protocol, Provenance, Taint, Untrusted};
@@ -167,17 +168,19 @@ impl Guard {
         bytes: Bytes,
         protocol: Protocol,
     ) -> Result<ScreenedBody, BodyRefusal> {
-        self.screen_body_allowing(bytes, protocol, &Allowed::default())
+        self.screen_body_allowing(bytes, protocol, &Allowed::default(), None)
     }
 
-    /// The same, and what a person allowed goes on, reported.
+    /// The same, and what a person allowed goes on, reported. A text that was seen before, and held
+    /// nothing, is not judged again.
     pub fn screen_body_allowing(
         &self,
         bytes: Bytes,
         protocol: Protocol,
         allowed: &Allowed,
+        seen: Option<SeenOf<'_>>,
     ) -> Result<ScreenedBody, BodyRefusal> {
-        body::screen(*self, bytes, protocol, allowed)
+        body::screen(*self, bytes, protocol, allowed, seen)
     }
 
     /// What the detector makes of a text, whatever the settings say: for people who want to try it.

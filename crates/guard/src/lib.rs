@@ -22,6 +22,7 @@ mod model;
 mod outward;
 mod report;
 mod screened;
+mod seen;
 mod spotlight;
 
 pub use body::BodyRefusal;
@@ -35,3 +36,4 @@ pub use outward::{
 };
 pub use report::{Action, Allowed, Finding, Report};
 pub use screened::{Screened, ScreenedBody};
+pub use seen::{Seen, SeenOf};

@@ -11,6 +11,7 @@ use crate::guard::Guard;
 use crate::outward::hosts_in;
 use crate::report::{Action, Allowed, Report};
 use crate::screened::ScreenedBody;
+use crate::seen::SeenOf;
 use bytes::Bytes;
 use clawdbot_domain::{Channel, Protocol};
 use walk::{Text, Walked};
@@ -27,6 +28,7 @@ pub(crate) fn screen(
     bytes: Bytes,
     _protocol: Protocol,
     allowed: &Allowed,
+    seen: Option<SeenOf<'_>>,
 ) -> Result<ScreenedBody, BodyRefusal> {
     let text = std::str::from_utf8(&bytes).map_err(|e| BodyRefusal::not_utf8(&bytes, e))?;
     let Walked {
@@ -35,7 +37,14 @@ pub(crate) fn screen(
         model_at,
         stream,
     } = walk::walk(text)?;
-    let reports = judge(guard, &texts, allowed)?;
+    let reports = judge(
+        &Judge {
+            guard,
+            allowed,
+            seen,
+        },
+        &texts,
+    )?;
     let untrusted = texts.iter().any(|text| text.channel == Channel::Tool);
     let mut named_hosts = Vec::new();
     if untrusted {
@@ -53,31 +62,37 @@ pub(crate) fn screen(
     })
 }
 
+/// By what texts are judged.
+struct Judge<'j> {
+    guard: Guard,
+    allowed: &'j Allowed,
+    seen: Option<SeenOf<'j>>,
+}
+
 /// Every text by itself, then the texts of one message together, because that is how a model reads
 /// them: an attack may be cut in two between parts.
-fn judge(guard: Guard, texts: &[Text<'_>], allowed: &Allowed) -> Result<Vec<Report>, BodyRefusal> {
+fn judge(by: &Judge<'_>, texts: &[Text<'_>]) -> Result<Vec<Report>, BodyRefusal> {
     let mut reports = Vec::new();
     for group in texts.chunk_by(|a, b| a.message == b.message && a.channel == b.channel) {
         for text in group {
-            one(guard, text.channel, &text.words, allowed, &mut reports)?;
+            one(by, text.channel, &text.words, &mut reports)?;
         }
         // A word cannot be cut between parts, so parts without a single suspicious word have none
         // together either.
         let channel = group.first().map_or(Channel::User, |t| t.channel);
         if group.len() > 1 && group.iter().any(|t| detect::is_suspicious(&t.words)) {
             let parts: Vec<_> = group.iter().map(|t| t.words.as_ref()).collect();
-            one(guard, channel, &parts.join("\n"), allowed, &mut reports)?;
+            one(by, channel, &parts.join("\n"), &mut reports)?;
         }
     }
-    across(guard, texts, allowed, &mut reports)?;
+    across(by, texts, &mut reports)?;
     Ok(reports)
 }
 
 /// Where two messages of one kind meet: providers join them, so an attack may be cut in two there too.
 fn across(
-    guard: Guard,
+    by: &Judge<'_>,
     texts: &[Text<'_>],
-    allowed: &Allowed,
     reports: &mut Vec<Report>,
 ) -> Result<(), BodyRefusal> {
     let mut before = String::new();
@@ -91,7 +106,7 @@ fn across(
         if is_seam && !before.is_empty() {
             let seam = format!("{before}\n{}", head(&text.words));
             if detect::is_suspicious(&seam) {
-                one(guard, text.channel, &seam, allowed, reports)?;
+                one(by, text.channel, &seam, reports)?;
             }
         }
         if !before.is_empty() {
@@ -122,13 +137,22 @@ fn tail(text: &str) -> &str {
 }
 
 fn one(
-    guard: Guard,
+    by: &Judge<'_>,
     channel: Channel,
     text: &str,
-    allowed: &Allowed,
     reports: &mut Vec<Report>,
 ) -> Result<(), BodyRefusal> {
-    let Some(detection) = guard.find(text, channel) else {
+    let Judge {
+        guard,
+        allowed,
+        seen,
+    } = *by;
+    let look = || guard.find(text, channel);
+    let found = match seen {
+        Some(seen) => seen.or(guard, channel, text, look),
+        None => look(),
+    };
+    let Some(detection) = found else {
         return Ok(());
     };
     match channel {
