@@ -3,7 +3,7 @@
 use super::socket::Socket;
 use clawdbot_domain::Origin;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,8 +18,15 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// A dialer for `origin`; fails on a host name no certificate can be for.
+    /// A dialer for `origin`; fails on a host name no certificate can be for. Whom to trust is compiled in
+    /// and not read from the machine: whoever can add a root there could otherwise read every prompt.
     pub(crate) fn new(origin: &Origin) -> Result<Self, String> {
+        let roots = webpki_roots::TLS_SERVER_ROOTS.to_vec();
+        Self::trusting(origin, RootCertStore { roots })
+    }
+
+    /// A dialer that trusts these.
+    pub(super) fn trusting(origin: &Origin, roots: RootCertStore) -> Result<Self, String> {
         let host = origin
             .host()
             .trim_start_matches('[')
@@ -28,7 +35,7 @@ impl Dialer {
         let tls = if origin.is_https() {
             let name = ServerName::try_from(host.clone())
                 .map_err(|_| format!("{host:?} is no name a certificate can be issued for"))?;
-            Some((TlsConnector::from(client_config()?), name))
+            Some((TlsConnector::from(client_config(roots)?), name))
         } else {
             None
         };
@@ -53,7 +60,7 @@ impl Dialer {
                 .connect(name.clone(), stream)
                 .await
                 .map(Socket::tls)
-                .map_err(|e| format!("TLS: {e}")),
+                .map_err(|e| format!("TLS: {e}{}", remedy(&e))),
         }
     }
 
@@ -78,10 +85,18 @@ impl Dialer {
     }
 }
 
-fn client_config() -> Result<Arc<ClientConfig>, String> {
-    let roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+/// What to do about a failed handshake that its own words do not say.
+fn remedy(error: &std::io::Error) -> &'static str {
+    let inner = error.get_ref().and_then(|e| e.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "; no public authority issued its certificate, and others are not trusted: use one from a public authority"
+        }
+        _ => "",
+    }
+}
+
+fn client_config(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(ring)
         .with_safe_default_protocol_versions()

@@ -185,3 +185,6 @@ impl Upstream {
         self.pool.len()
     }
 }
+
+#[cfg(test)]
+mod tls_tests;
