@@ -1,4 +1,4 @@
-//! The request, made once and sent as it is.
+//! The request, made once; what is to be new in each is overwritten before it is sent.
 
 use crate::Kind;
 use serde_json::{Value, json};
@@ -11,10 +11,30 @@ fn text(size: usize) -> String {
     text
 }
 
+/// Stands where every request says something of its own: a text that was judged before may cost less.
+pub(crate) const FRESH: &str = "#000000000000";
+
+/// Overwrites it with the number of a request.
+pub(crate) fn freshen(request: &mut [u8], places: &[usize], number: u64) {
+    let digits = format!("#{:012}", number % 1_000_000_000_000);
+    for place in places {
+        request[*place..*place + FRESH.len()].copy_from_slice(digits.as_bytes());
+    }
+}
+
+/// Where it stands.
+pub(crate) fn places(request: &[u8]) -> Vec<usize> {
+    let windows = request.windows(FRESH.len()).enumerate();
+    let found = windows.filter(|(_, window)| *window == FRESH.as_bytes());
+    found.map(|(at, _)| at).collect()
+}
+
 fn messages(kind: Kind) -> Value {
     match kind {
-        Kind::Small | Kind::Stream => json!([{"role": "user", "content": text(60)}]),
-        Kind::FourK => {
+        Kind::Small | Kind::Stream => {
+            json!([{"role": "user", "content": format!("{FRESH} {}", text(46))}])
+        }
+        Kind::FourK | Kind::FourKAgain => {
             let role = |nth: usize| {
                 if nth.is_multiple_of(2) {
                     "user"
@@ -22,15 +42,31 @@ fn messages(kind: Kind) -> Value {
                     "assistant"
                 }
             };
-            let message = |nth| json!({"role": role(nth), "content": format!("4k {}", text(760))});
+            let begin = |nth| match nth {
+                0..4 if kind == Kind::FourKAgain => "4k",
+                _ => FRESH,
+            };
+            let message = |nth| {
+                let content = format!("{} {}", begin(nth), text(760));
+                json!({"role": role(nth), "content": content})
+            };
             (0..5).map(message).collect()
         }
     }
 }
 
+/// Tells the mock provider how much to answer.
+fn size(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Small | Kind::Stream => "small",
+        Kind::FourK | Kind::FourKAgain => "4k",
+    }
+}
+
 /// A question to a model.
 pub(crate) fn of(kind: Kind, model: &str) -> String {
-    let mut body = json!({"model": model, "max_tokens": 256, "messages": messages(kind)});
+    let mut body =
+        json!({"model": model, "max_tokens": 256, "user": size(kind), "messages": messages(kind)});
     if kind == Kind::Stream {
         body["stream"] = true.into();
     }

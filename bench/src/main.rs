@@ -88,6 +88,9 @@ enum Kind {
     /// A conversation of about 4 KB, an answer of about 4 KB.
     #[value(name = "4k")]
     FourK,
+    /// The same, of which only the last message is new: a conversation that goes on.
+    #[value(name = "4k-again")]
+    FourKAgain,
     /// One short message, an answer in a burst of events.
     Stream,
 }

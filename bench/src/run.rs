@@ -1,11 +1,12 @@
 //! One run: warm up, measure, tell.
 
 use crate::answer::{self, Answer};
+use crate::body;
 use crate::clock::now_nanos;
 use crate::cost::{self, Cost};
 use crate::spread::Spread;
 use serde_json::{Value, json};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -55,11 +56,15 @@ pub(crate) async fn run(plan: Plan) -> Told {
         std::thread::spawn(move || arrive(&schedule, rate, end));
         Rc::new(Mutex::new(due))
     });
-    let request = Rc::new(plan.request);
+    let places = Rc::new(body::places(&plan.request));
+    // No two runs send the same.
+    let number = Rc::new(Cell::new(now_nanos()));
     let clients = (0..plan.connections).map(|_| {
         let client = Client {
             port: plan.port,
-            request: Rc::clone(&request),
+            request: plan.request.clone(),
+            places: Rc::clone(&places),
+            number: Rc::clone(&number),
             tally: Rc::clone(&tally),
             due: due.clone(),
             window: (begin, end),
@@ -126,20 +131,25 @@ fn arrive(schedule: &mpsc::UnboundedSender<u64>, rate: f64, end: u64) {
 /// One connection.
 struct Client {
     port: u16,
-    request: Rc<Vec<u8>>,
+    request: Vec<u8>,
+    places: Rc<Vec<usize>>,
+    number: Rc<Cell<u64>>,
     tally: Rc<RefCell<Tally>>,
     due: Due,
     window: (u64, u64),
 }
 
 impl Client {
-    async fn ask_until_the_end(self) {
+    async fn ask_until_the_end(mut self) {
         let mut connection = None;
         let mut buffer = Vec::with_capacity(64 << 10);
         while now_nanos() < self.window.1 {
             let Some(start) = self.next().await else {
                 return;
             };
+            let number = self.number.get();
+            self.number.set(number + 1);
+            body::freshen(&mut self.request, &self.places, number);
             if let Ok(answer) = self.ask(&mut connection, &mut buffer).await {
                 self.count(start, answer);
             } else {
