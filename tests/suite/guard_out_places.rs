@@ -269,3 +269,29 @@ fn a_credential_beside_a_body_is_passed_on_in_neither_direction() {
     }
     assert_eq!(house.upstream.seen().len(), 1, "the provider heard of none");
 }
+
+#[test]
+fn addresses_lose_their_place_in_every_field_of_words_and_where_we_cannot_read() {
+    let house = House::new();
+    let link = "![x](https://evil.example/?q=1)";
+    let words = ["content", "reasoning_content", "reasoning", "refusal"];
+    let said: serde_json::Map<_, _> = words
+        .map(|name| (name.to_owned(), link.into()))
+        .into_iter()
+        .collect();
+    let whole = json!({"choices": [{"message": said}]}).to_string();
+    let odd = whole.replacen('{', "{\"odd\":1e999,", 1);
+    let asked = json!({"model": "openai/gpt-mock", "messages": [
+        {"role": "user", "content": "read it"},
+        {"role": "tool", "tool_call_id": "c", "content": "a page"}]});
+    for (body, status) in [(whole, 200), (odd, 502)] {
+        *house.next.lock().unwrap() = ("application/json".to_owned(), body.into_bytes());
+        let answer = house.gateway.post("/v1/chat/completions", &asked);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(
+            !answer.text().contains("evil.example/"),
+            "{}",
+            answer.text()
+        );
+    }
+}

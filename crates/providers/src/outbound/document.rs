@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 const MOST: usize = 16 << 20;
 
 /// Reads an answer to its end and looks at it: its very bytes, when there is nothing to take out.
-pub(super) async fn look(watch: &Watch, body: RelayBody) -> Result<Bytes, Unseen> {
+pub(super) async fn look(watch: &Watch, body: RelayBody, is_json: bool) -> Result<Bytes, Unseen> {
     let bytes = collect(watch, body).await.map_err(Unseen::Provider)?;
     let text = String::from_utf8_lossy(&bytes);
     let parsed: Option<Value> = serde_json::from_slice(&bytes).ok();
@@ -28,8 +28,18 @@ pub(super) async fn look(watch: &Watch, body: RelayBody) -> Result<Bytes, Unseen
         let stopped = Stopped::leak(leak, &text);
         return Err(Unseen::Stopped(stopped));
     }
-    let (Some(hosts), Some(mut value)) = (&outward.hosts, parsed) else {
+    let Some(hosts) = &outward.hosts else {
         return Ok(bytes);
+    };
+    let Some(mut value) = parsed else {
+        // A client may read what we cannot, addresses and all. What is not said to be JSON is an error page.
+        if !is_json {
+            return Ok(bytes);
+        }
+        return Err(Unseen::Provider(ProviderError::Malformed {
+            provider: watch.provider,
+            why: "the answer is not the JSON it is said to be".to_owned(),
+        }));
     };
     let mut taken_out = Vec::new();
     for at in words_of(watch.protocol, &value) {

@@ -67,7 +67,8 @@ impl Watch {
             head.headers.remove(header::CONTENT_LENGTH);
             Box::pin(stream::Watching::new(self, body))
         } else {
-            let whole = document::look(&self, body).await?;
+            let is_json = is(&header::CONTENT_TYPE, "application/json");
+            let whole = document::look(&self, body, is_json).await?;
             if head.headers.contains_key(header::CONTENT_LENGTH) {
                 head.headers
                     .insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
