@@ -102,6 +102,31 @@ fn a_home_that_cannot_be_made_is_named_with_a_way_out() {
     assert!(said.contains("--home DIR"), "{said}");
 }
 
+/// A token is shown once and an export is evidence: neither may be lost on a full disk and look well.
+#[test]
+fn an_answer_that_a_full_disk_swallows_is_no_success_and_a_reader_that_left_is_no_failure() {
+    let home = Home::new();
+    let _ = home.token("read");
+    for args in [
+        &["tokens", "create", "--name", "lost", "--scopes", "read"][..],
+        &["audit", "export", "--format", "jsonl"],
+        &["audit", "query"],
+        &["config", "list"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let ran = home.command().args(args).stdout(full.unwrap()).output();
+        let ran = ran.unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(74), "{args:?}: {said}");
+        assert!(said.contains("No space left"), "{args:?}: {said}");
+        // The reading end is gone before a byte is written.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let gone = home.command().args(args).stdout(writer).output().unwrap();
+        assert_eq!(gone.status.code(), Some(0), "{args:?}");
+    }
+}
+
 #[test]
 fn a_misspelt_key_is_refused_and_the_nearest_one_named() {
     let ran = Home::new().run(&["config", "set", "gateway.sandbox.enable", "false"]);

@@ -26,7 +26,7 @@ mod tools;
 mod turns;
 mod up;
 
-pub use outcome::{CliResult, Exit, Failure};
+pub use outcome::{CliResult, Exit, Failure, arrived};
 pub use security::told;
 
 use crate::home::Home;
@@ -134,10 +134,11 @@ pub fn run(cli: Cli) -> Exit {
         as_owner(&home)
     };
     let result = ready.and_then(|()| act(cli.command, &home));
-    result.unwrap_or_else(|failure| match home.remedy_if_closed() {
+    let exit = result.unwrap_or_else(|failure| match home.remedy_if_closed() {
         Some(remedy) => failure.hint(remedy).report(),
         None => failure.report(),
-    })
+    });
+    outcome::unless_lost(exit)
 }
 
 fn act(command: Command, home: &Home) -> CliResult {

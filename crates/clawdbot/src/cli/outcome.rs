@@ -1,5 +1,6 @@
 //! How a command ends: exit codes after sysexits, and errors that say how to mend them.
 
+use std::sync::OnceLock;
 use std::{fmt, process::ExitCode};
 
 /// Exit codes; the numbers are those of `sysexits.h`.
@@ -100,12 +101,39 @@ impl Failure {
     }
 }
 
-/// Prints a line to standard output. A reader that has gone away (`| head`) is not an error.
+/// Why a part of the answer did not reach standard output, the first time.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Takes note of what became of a write to standard output; true when it arrived. A reader that has gone away
+/// (`| head`) has what it wanted; a full disk has not, and a token that is shown once or an export that
+/// ends early must not look like a success.
+pub fn arrived(written: &std::io::Result<()>) -> bool {
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error.to_string());
+    }
+    written.is_ok()
+}
+
+/// The exit code of a command that is done, unless its answer was lost.
+pub(super) fn unless_lost(exit: Exit) -> Exit {
+    match LOST.get() {
+        Some(why) if matches!(exit, Exit::Done | Exit::Found) => {
+            let what = format!("it was done, but the answer could not be written: {why}");
+            Failure::new(Exit::Io, what).report()
+        }
+        Some(_) | None => exit,
+    }
+}
+
+/// Prints a line to standard output.
 #[macro_export]
 macro_rules! say {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(anstream::stdout().lock(), $($arg)*);
+        let written = writeln!(anstream::stdout().lock(), $($arg)*);
+        $crate::cli::arrived(&written);
     }};
 }
 

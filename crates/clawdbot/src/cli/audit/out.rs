@@ -1,5 +1,6 @@
 //! Standard output for what may be millions of lines.
 
+use crate::cli::arrived;
 use std::io::IsTerminal as _;
 use std::io::{BufWriter, Write};
 
@@ -42,7 +43,7 @@ impl Out {
 
     /// Prints a line.
     pub(super) fn line(&mut self, text: impl std::fmt::Display) {
-        self.closed |= writeln!(self.to, "{text}").is_err();
+        self.closed |= !arrived(&writeln!(self.to, "{text}"));
     }
 
     /// Prints a line that is bytes already.
@@ -53,6 +54,13 @@ impl Out {
 
     /// Shows what was printed so far.
     pub(super) fn flush(&mut self) {
-        self.closed |= self.to.flush().is_err();
+        self.closed |= !arrived(&self.to.flush());
+    }
+}
+
+impl Drop for Out {
+    /// What is still held back; the buffer's own way would say nothing of a full disk.
+    fn drop(&mut self) {
+        self.flush();
     }
 }
