@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 const ENGLISH: &str = include_str!("../own/english.txt");
+const TASKS: &str = include_str!("../own/tasks.txt");
 const LANGUAGES: &str = include_str!("../own/languages.txt");
 
 /// How many times the number at a section's head.
@@ -39,13 +40,14 @@ pub(crate) fn rows(seed: u64) -> Vec<Row> {
 fn slots() -> Slots<'static> {
     let mut slots = Slots::new();
     let mut name = "";
-    for line in ENGLISH.lines().map(str::trim_end) {
-        if is_head(line) {
-            break;
-        }
+    let mut in_templates = false;
+    for line in ENGLISH.lines().chain(TASKS.lines()).map(str::trim_end) {
         if let Some(next) = line.strip_prefix('@') {
+            in_templates = false;
             name = next;
-        } else if !line.is_empty() && !line.starts_with('#') {
+        } else if is_head(line) {
+            in_templates = true;
+        } else if !in_templates && !line.is_empty() && !line.starts_with('#') {
             slots.entry(name).or_default().push(line);
         }
     }
@@ -59,7 +61,11 @@ fn is_head(line: &str) -> bool {
 fn english(slots: &Slots<'_>, random: &mut Random) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut head: Option<(u8, &str, &str, usize)> = None;
-    for line in ENGLISH.lines() {
+    for line in ENGLISH.lines().chain(TASKS.lines()) {
+        // The second file begins with lists of words again.
+        if line.starts_with("# More templates") {
+            head = None;
+        }
         if is_head(line) {
             let parts: Vec<&str> = line.trim_matches(['[', ']']).split(' ').collect();
             if let [label, kind, source, _, times] = parts.as_slice() {

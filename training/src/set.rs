@@ -18,18 +18,26 @@ const USUAL_ROWS: f32 = 1500.0;
 const MOST_WEIGHT: f32 = 3.0;
 
 /// A row of our own: attacks, harmless texts. Many rows come from few templates.
-const OWN_WEIGHT: [f32; 2] = [0.5, 1.0];
+const OWN_WEIGHT: [f32; 2] = [1.0, 1.25];
 
 /// What tools should not say is often what people may: the user's head hardly learns it.
 const INDIRECT_FOR_USER: f32 = 0.1;
 const INDIRECT_FOR_TOOL: f32 = 1.5;
 
 /// Sources whose labels were found to be wrong often, and what their attacks count.
-const DOUBTFUL: &[(&str, f32)] = &[("cyberseceval_pi", 0.1)];
+const DOUBTFUL: &[(&str, f32)] = &[("cyberseceval_pi", 0.1), ("llmail", 0.3)];
 
 /// Sources that are measured on and never learned from: neuralchemy's licence could not be confirmed,
 /// and kanidm's is copyleft by file, which nobody has ruled on for weights.
-pub(crate) const ONLY_MEASURED: &[&str] = &["neuralchemy", "kanidm_docs"];
+pub(crate) const ONLY_MEASURED: &[&str] = &[
+    "neuralchemy",
+    "kanidm_docs",
+    "agentdojo",
+    "bastion",
+    "gandalf",
+    "deepset",
+    "crates_held",
+];
 
 /// Rows and the examples made of them.
 pub(crate) struct Set {
@@ -40,11 +48,22 @@ pub(crate) struct Set {
 /// Everything there is.
 pub(crate) fn load_all(data: &Path) -> Result<Set, String> {
     let mut rows = load(&data.join("train.jsonl.gz"))?;
+    rows.extend(load_rows(data)?);
     rows.extend(generate::rows(SEED));
     let documents: Vec<_> = rows.iter().filter(|r| may_learn(r)).cloned().collect();
     rows.extend(generate::embedded(&documents, EMBEDDED, SEED + 2));
     let examples = examples(&rows);
     Ok(Set { rows, examples })
+}
+
+/// What `fetch/rows.py` made of packages; without it there is the rest.
+pub(crate) fn load_rows(data: &Path) -> Result<Vec<Row>, String> {
+    let path = data.join("rows.jsonl.gz");
+    if path.is_file() {
+        load(&path)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 pub(crate) fn may_learn(row: &Row) -> bool {

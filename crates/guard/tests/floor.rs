@@ -6,9 +6,10 @@ use clawdbot_guard::measure::{Metrics, Scored, measure};
 use clawdbot_guard::{Guard, GuardSettings};
 
 const TEXTS: &str = include_str!("floor.txt");
-const LEARNED_FROM: [&str; 2] = [
+const LEARNED_FROM: [&str; 3] = [
     include_str!("../../../training/own/english.txt"),
     include_str!("../../../training/own/languages.txt"),
+    include_str!("../../../training/own/tasks.txt"),
 ];
 
 fn texts() -> impl Iterator<Item = (char, String)> {

@@ -5,17 +5,17 @@ use super::Thresholds;
 /// Of the user's and the tool's head.
 pub(crate) const THRESHOLDS: [Thresholds; 2] = [
     Thresholds {
-        block: 0.819,
-        strict: 0.726,
-        withhold: 0.640,
-        suspect: 0.472,
-        certain: 0.851,
+        block: 0.856,
+        strict: 0.728,
+        withhold: 0.511,
+        suspect: 0.438,
+        certain: 0.888,
     },
     Thresholds {
-        block: 0.749,
-        strict: 0.729,
-        withhold: 0.696,
-        suspect: 0.468,
-        certain: 0.860,
+        block: 0.861,
+        strict: 0.732,
+        withhold: 0.626,
+        suspect: 0.525,
+        certain: 0.970,
     },
 ];
