@@ -159,7 +159,7 @@ fn judge_held(set: &Set, dev: &[Row]) -> Vec<Judged> {
         dev,
         may_learn,
         |r| !may_learn(r),
-        |r| may_learn(r),
+        may_learn,
     )
 }
 
