@@ -78,7 +78,7 @@ pub(super) fn judge(here: &Surroundings) -> Vec<Finding> {
             severity,
             "this runs as root",
             "whoever breaks out of the gateway is root",
-            "run it as a user of its own (in compose: user: \"10001:10001\")",
+            "run it as a user of its own (in compose: user: \"1000:1000\")",
         );
     }
     if !here.in_container {
