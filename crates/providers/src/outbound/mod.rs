@@ -2,6 +2,7 @@
 //! arrives byte for byte as the provider sent it.
 
 mod document;
+mod json;
 mod parts;
 mod segments;
 mod stream;

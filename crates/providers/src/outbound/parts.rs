@@ -1,5 +1,6 @@
 //! Where the words stand in an event of either dialect.
 
+use super::json::Json;
 use clawdbot_domain::Protocol;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -19,21 +20,20 @@ pub(super) enum Kind {
 pub(super) type Key = (u64, &'static str, u64);
 
 /// A piece of a part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece<'a> {
     pub(super) key: Key,
     pub(super) kind: Kind,
-    /// Where it stands, as a JSON pointer.
-    pub(super) at: String,
-    pub(super) text: String,
+    /// Its words, which are never empty.
+    pub(super) text: &'a str,
 }
 
 /// What an event says.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) pieces: Vec<Piece>,
+#[derive(Debug, Default)]
+pub(super) struct Told<'a> {
+    pub(super) pieces: Vec<Piece<'a>>,
     /// Strings that are no text: ids, names and the like.
-    pub(super) labels: Vec<String>,
+    pub(super) labels: Vec<&'a str>,
     /// Choices or blocks that end with it.
     pub(super) ended: Vec<u64>,
     /// It carries nothing and keeps the connection alive.
@@ -61,85 +61,104 @@ const LABEL_BYTES: usize = 64;
 /// What an event of this dialect says.
 ///
 /// Fields that a dialect grows tomorrow are words today: clients join whatever comes in pieces.
-pub(super) fn told(protocol: Protocol, event: &Value) -> Told {
+pub(super) fn told<'a>(protocol: Protocol, event: &'a Json<'_>) -> Told<'a> {
     let mut told = match protocol {
         Protocol::OpenAi => openai(event),
         Protocol::Anthropic => anthropic(event),
     };
-    let mut at = String::new();
-    others(event, &mut at, Place::default(), &mut told);
+    // Sorted, so that an event of very many words is not looked through once for each.
+    let mut known: Vec<_> = told.pieces.iter().map(|p| p.text.as_ptr()).collect();
+    known.sort_unstable();
+    others(event, &known, Place::default(), &mut told);
     told
 }
 
 /// Where a string stands that no dialect names.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct Place<'p> {
+    /// The place it stands in, and its name there; nothing for the event itself.
+    within: Option<(&'p Self, Name<'p>)>,
     /// The choice or block.
     index: u64,
-    /// A hash of the names on the way to it.
-    path: u64,
     /// Inside what comes piece by piece, and not beside it.
     inside: bool,
     label: bool,
 }
 
-impl Place {
-    fn at(self, name: &str) -> Self {
-        let mut hash = DefaultHasher::new();
-        (self.path, name).hash(&mut hash);
+/// The name of a place in the one around it.
+#[derive(Debug, Clone, Copy)]
+enum Name<'p> {
+    Field(&'p str),
+    Item(u64),
+}
+
+impl<'p> Place<'p> {
+    fn field(&'p self, name: &'p str) -> Self {
         Self {
-            path: hash.finish(),
+            within: Some((self, Name::Field(name))),
+            index: self.index,
             inside: self.inside || IN_PIECES.contains(&name),
             label: LABELS.contains(&name),
-            ..self
         }
+    }
+
+    fn item(&'p self, name: u64) -> Self {
+        Self {
+            within: Some((self, Name::Item(name))),
+            label: false,
+            ..*self
+        }
+    }
+
+    /// A hash of the names on the way to it: few places are asked for it.
+    fn path(&self) -> u64 {
+        let Some((outer, name)) = self.within else {
+            return 0;
+        };
+        let mut hash = DefaultHasher::new();
+        outer.path().hash(&mut hash);
+        match name {
+            Name::Field(name) => name.hash(&mut hash),
+            Name::Item(name) => name.to_string().hash(&mut hash),
+        }
+        hash.finish()
     }
 }
 
 /// The objects whose strings come in pieces.
 const IN_PIECES: [&str; 3] = ["delta", "content_block", "logprobs"];
 
-fn others(value: &Value, at: &mut String, place: Place, told: &mut Told) {
-    let here = at.len();
+fn others<'a>(value: &'a Json<'_>, known: &[*const u8], place: Place<'_>, told: &mut Told<'a>) {
     match value {
-        Value::String(text) => {
-            let known = || told.pieces.iter().any(|piece| piece.at == *at);
-            if text.is_empty() || known() {
+        Json::Text(text) => {
+            let text = text.as_ref();
+            if text.is_empty() || known.binary_search(&text.as_ptr()).is_ok() {
             } else if !place.inside || (place.label && text.len() <= LABEL_BYTES) {
-                told.labels.push(text.clone());
+                told.labels.push(text);
             } else {
                 told.pieces.push(Piece {
-                    key: (place.index, "other", place.path),
+                    key: (place.index, "other", place.path()),
                     kind: Kind::Other,
-                    at: at.clone(),
-                    text: text.clone(),
+                    text,
                 });
             }
         }
-        Value::Array(items) => {
+        Json::List(items) => {
             for (nth, item) in items.iter().enumerate() {
-                let index = item.get("index").and_then(Value::as_u64);
-                at.push('/');
-                at.push_str(&nth.to_string());
-                let name = index.unwrap_or(nth as u64).to_string();
-                others(item, at, place.at(&name), told);
-                at.truncate(here);
+                let name = item.count("index").unwrap_or(nth as u64);
+                others(item, known, place.item(name), told);
             }
         }
-        Value::Object(fields) => {
-            let index = fields.get("index").and_then(Value::as_u64);
-            let place = match index {
+        Json::Object(fields) => {
+            let place = match value.count("index") {
                 Some(index) if !place.inside => Place { index, ..place },
                 _ => place,
             };
             for (name, field) in fields {
-                at.push('/');
-                at.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                others(field, at, place.at(name), told);
-                at.truncate(here);
+                others(field, known, place.field(name), told);
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Json::Null | Json::Count(_) | Json::Other => {}
     }
 }
 
@@ -162,68 +181,48 @@ pub(super) fn words_of(protocol: Protocol, answer: &Value) -> Vec<String> {
     }
 }
 
-fn number(value: &Value, name: &str) -> u64 {
-    value.get(name).and_then(Value::as_u64).unwrap_or(0)
+impl<'a> Told<'a> {
+    /// Adds a piece, if there are words.
+    fn add(&mut self, key: Key, kind: Kind, text: Option<&'a Json<'_>>) {
+        if let Some(text) = text.and_then(Json::text).filter(|text| !text.is_empty()) {
+            self.pieces.push(Piece { key, kind, text });
+        }
+    }
 }
 
-fn piece(key: Key, kind: Kind, at: String, text: Option<&Value>) -> Option<Piece> {
-    let text = text?.as_str().filter(|text| !text.is_empty())?.to_owned();
-    Some(Piece {
-        key,
-        kind,
-        at,
-        text,
-    })
-}
-
-fn openai(event: &Value) -> Told {
+fn openai<'a>(event: &'a Json<'_>) -> Told<'a> {
     let mut told = Told::default();
-    let choices = event.get("choices").and_then(Value::as_array);
-    for (nth, choice) in choices.into_iter().flatten().enumerate() {
-        let index = number(choice, "index");
-        let delta = choice.get("delta").unwrap_or(&Value::Null);
+    for choice in event.list("choices") {
+        let index = choice.count("index").unwrap_or(0);
+        let delta = choice.get("delta").unwrap_or(&Json::Null);
         for name in WORDS {
-            let at = format!("/choices/{nth}/delta/{name}");
-            let key = (index, name, 0);
-            told.pieces
-                .extend(piece(key, Kind::Text, at, delta.get(name)));
+            told.add((index, name, 0), Kind::Text, delta.get(name));
         }
-        let at = format!("/choices/{nth}/delta/audio/transcript");
-        let transcript = delta.pointer("/audio/transcript");
-        let key = (index, "transcript", 0);
-        told.pieces.extend(piece(key, Kind::Text, at, transcript));
+        let transcript = delta.within("audio", "transcript");
+        told.add((index, "transcript", 0), Kind::Text, transcript);
         // How calls were told before there could be several.
-        let at = format!("/choices/{nth}/delta/function_call/arguments");
-        let arguments = delta.pointer("/function_call/arguments");
-        let key = (index, "function_call", 0);
-        told.pieces.extend(piece(key, Kind::Call, at, arguments));
-        let calls = delta.get("tool_calls").and_then(Value::as_array);
-        for (call_nth, call) in calls.into_iter().flatten().enumerate() {
-            let at = format!("/choices/{nth}/delta/tool_calls/{call_nth}/function/arguments");
-            let key = (index, "call", number(call, "index"));
-            let text = call.pointer("/function/arguments");
-            told.pieces.extend(piece(key, Kind::Call, at, text));
-            let at = format!("/choices/{nth}/delta/tool_calls/{call_nth}/custom/input");
-            let key = (index, "custom", number(call, "index"));
-            let text = call.pointer("/custom/input");
-            told.pieces.extend(piece(key, Kind::Call, at, text));
+        let arguments = delta.within("function_call", "arguments");
+        told.add((index, "function_call", 0), Kind::Call, arguments);
+        for call in delta.list("tool_calls") {
+            let nth = call.count("index").unwrap_or(0);
+            let arguments = call.within("function", "arguments");
+            told.add((index, "call", nth), Kind::Call, arguments);
+            let input = call.within("custom", "input");
+            told.add((index, "custom", nth), Kind::Call, input);
         }
-        if choice.get("finish_reason").is_some_and(|f| !f.is_null()) {
+        let finish = choice.get("finish_reason");
+        if finish.is_some_and(|f| !matches!(f, Json::Null)) {
             told.ended.push(index);
         }
     }
     told
 }
 
-fn anthropic(event: &Value) -> Told {
+fn anthropic<'a>(event: &'a Json<'_>) -> Told<'a> {
     let mut told = Told::default();
-    let index = number(event, "index");
-    let mut add = |kind, name, below: &str| {
-        let at = format!("/{below}/{name}");
-        let text = event.pointer(&at);
-        told.pieces.extend(piece((index, name, 0), kind, at, text));
-    };
-    match event.get("type").and_then(Value::as_str) {
+    let index = event.count("index").unwrap_or(0);
+    let mut add = |kind, name, below| told.add((index, name, 0), kind, event.within(below, name));
+    match event.get("type").and_then(Json::text) {
         Some("content_block_start") => {
             add(Kind::Text, "text", "content_block");
             add(Kind::Text, "thinking", "content_block");
@@ -251,17 +250,20 @@ mod tests {
             {"index": 1, "delta": {"content": "a", "tool_calls": [
                 {"index": 2, "function": {"arguments": "{"}}]}, "finish_reason": null},
             {"index": 0, "delta": {"refusal": "b"}, "finish_reason": "stop"}]});
-        let told = super::told(Protocol::OpenAi, &event);
-        for piece in &told.pieces {
-            assert_eq!(event.pointer(&piece.at), Some(&json!(piece.text)));
-        }
-        let keys: Vec<_> = told.pieces.iter().map(|p| (p.key, p.kind)).collect();
+        let text = event.to_string();
+        let read = Json::of(&text).unwrap();
+        let told = super::told(Protocol::OpenAi, &read);
+        let keys: Vec<_> = told
+            .pieces
+            .iter()
+            .map(|p| (p.key, p.kind, p.text))
+            .collect();
         assert_eq!(
             keys,
             [
-                ((1, "content", 0), Kind::Text),
-                ((1, "call", 2), Kind::Call),
-                ((0, "refusal", 0), Kind::Text)
+                ((1, "content", 0), Kind::Text, "a"),
+                ((1, "call", 2), Kind::Call, "{"),
+                ((0, "refusal", 0), Kind::Text, "b")
             ]
         );
         assert_eq!(told.ended, [0]);
@@ -282,12 +284,14 @@ mod tests {
                 Kind::Call,
             ),
         ] {
-            let told = super::told(Protocol::Anthropic, &event);
+            let text = event.to_string();
+            let read = Json::of(&text).unwrap();
+            let told = super::told(Protocol::Anthropic, &read);
             let [piece] = told.pieces.as_slice() else {
                 panic!("{event}")
             };
             assert_eq!((piece.key, piece.kind), ((3, name, 0), kind));
-            assert_eq!(event.pointer(&piece.at), Some(&json!("x")));
+            assert_eq!(piece.text, "x");
         }
     }
 }

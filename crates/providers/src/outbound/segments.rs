@@ -46,15 +46,25 @@ impl Segments {
         self.released >= end
     }
 
+    /// Whether a piece of text that stands here reads otherwise now.
+    pub(super) fn differs(&self, start: usize, end: usize) -> bool {
+        let mut here = self.all.iter().take_while(|segment| segment.start < end);
+        here.any(|segment| segment.changed.is_some() && segment.end > start)
+    }
+
+    /// Nobody asks any more for what stands before this place.
+    pub(super) fn forget(&mut self, end: usize) {
+        self.all.retain(|segment| segment.end > end);
+    }
+
     /// What a piece of text that stands here reads now; `None` when it is what it was. Pieces are asked
     /// for in their order, each once. A changed stretch is told whole where it begins.
     pub(super) fn take(&mut self, start: usize, text: &str) -> Option<String> {
         let end = start + text.len();
+        let differs = self.differs(start, end);
         let mut out = String::new();
-        let mut differs = false;
         for segment in self.all.iter().take_while(|segment| segment.start < end) {
             if let Some(changed) = &segment.changed {
-                differs |= segment.end > start;
                 if segment.start >= start {
                     out.push_str(changed);
                 }
@@ -64,7 +74,7 @@ impl Segments {
                 out.push_str(text.get(from..to).unwrap_or_default());
             }
         }
-        self.all.retain(|segment| segment.end > end);
+        self.forget(end);
         differs.then_some(out)
     }
 }

@@ -5,7 +5,8 @@
 //! the provider's own bytes.
 
 use super::Watch;
-use super::parts::{Key, Kind, Piece, Told, told};
+use super::json::Json;
+use super::parts::{Key, Kind, Told, told};
 use super::segments::Segments;
 use crate::{ProviderError, RelayBody};
 use bytes::{Bytes, BytesMut};
@@ -13,7 +14,8 @@ use clawdbot_domain::Protocol;
 use clawdbot_guard::{Holdback, Outward, Released, Stopped, neutralised};
 use http_body::{Body, Frame};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,8 +35,18 @@ const MOST_PARTS: usize = 512;
 /// An event that waits.
 struct Waiting {
     raw: Bytes,
-    /// Its pieces: which part, where in that part, where in the event.
-    pieces: Vec<(usize, usize, Piece)>,
+    /// Its pieces, in the order they are told in.
+    pieces: Vec<Piece>,
+}
+
+/// Where the words of an event stand in the answer. The words themselves stay in the event, and are
+/// read again when they have to be written anew.
+struct Piece {
+    /// Which part.
+    nth: usize,
+    /// Where in that part.
+    start: usize,
+    end: usize,
 }
 
 /// One part of the answer.
@@ -114,13 +126,13 @@ impl Watching {
     }
 
     fn event(&mut self, raw: Bytes) -> Result<(), Stopped> {
-        let text = String::from_utf8_lossy(&raw);
+        let text = text_of(&raw);
         // Whatever an event is, a secret that stands in it goes no further.
         if let Some(leak) = self.watch.outward.find_plain(&text) {
             return Err(Stopped::leak(leak, &text));
         }
         let data = data_of(&text);
-        let value: Option<Value> = serde_json::from_str(&data).ok();
+        let value = Json::of(&data);
         if is_read_otherwise(&text) || (value.is_none() && !matches!(data.trim(), "" | "[DONE]")) {
             return Err(unseen("unreadable"));
         }
@@ -144,44 +156,46 @@ impl Watching {
         }
         for label in labels.into_iter().filter(|label| label.len() >= ENCODED) {
             // The same few stand in every event.
-            if self.labels.contains(&label) {
+            if self.labels.iter().any(|known| known == label) {
                 continue;
             }
-            if let Some(leak) = self.watch.outward.find(&label) {
+            if let Some(leak) = self.watch.outward.find(label) {
                 return Err(Stopped::leak(leak, &data));
             }
             if self.labels.len() < MOST_LABELS {
-                self.labels.push(label);
+                self.labels.push(label.to_owned());
             }
         }
         let mut waiting = Vec::with_capacity(pieces.len());
         for piece in pieces {
             let nth = self.part(piece.key, piece.kind)?;
             let Some(part) = self.parts.get_mut(nth) else {
-                continue;
+                return Err(unseen("oversized"));
             };
             let start = part.came;
             part.came += piece.text.len();
             match (&mut part.words, piece.kind) {
                 (Some(words), Kind::Text) => {
-                    let released = words.push(&piece.text)?;
+                    let released = words.push(piece.text)?;
                     part.take(released, &self.watch);
                 }
                 (None, Kind::Text) => {
                     // It goes on after its end; nobody has reason to, so nobody is served.
                     return Err(unseen("oversized"));
                 }
-                (_, Kind::Call) => part.call.push_str(&piece.text),
-                (_, Kind::Other) => part.other(&piece.text, &self.watch)?,
+                (_, Kind::Call) => part.call.push_str(piece.text),
+                (_, Kind::Other) => part.other(piece.text, &self.watch)?,
             }
-            waiting.push((nth, start, piece));
+            let end = part.came;
+            waiting.push(Piece { nth, start, end });
         }
+        let is_last = data == "[DONE]";
         self.waiting += raw.len();
         self.queue.push_back(Waiting {
             raw,
             pieces: waiting,
         });
-        if data == "[DONE]" {
+        if is_last {
             self.end(|_| true)
         } else if ended.is_empty() {
             Ok(())
@@ -231,9 +245,9 @@ impl Watching {
     /// Moves what need not wait any more.
     fn let_go(&mut self) {
         while let Some(first) = self.queue.front() {
-            let may = |(nth, start, piece): &(usize, usize, Piece)| {
-                let part = self.parts.get(*nth);
-                part.is_some_and(|part| part.may_go.reaches(start + piece.text.len()))
+            let may = |piece: &Piece| {
+                let part = self.parts.get(piece.nth);
+                part.is_some_and(|part| part.may_go.reaches(piece.end))
             };
             if !first.pieces.iter().all(may) {
                 return;
@@ -242,18 +256,49 @@ impl Watching {
                 return;
             };
             self.waiting = self.waiting.saturating_sub(raw.len());
-            let mut edits = Vec::new();
-            for (nth, start, piece) in pieces {
-                let part = self.parts.get_mut(nth);
-                let now = part.and_then(|part| part.may_go.take(start, &piece.text));
-                edits.extend(now.map(|now| (piece.at, now)));
+            let differs = |piece: &Piece| {
+                let part = self.parts.get(piece.nth);
+                part.is_none_or(|part| part.may_go.differs(piece.start, piece.end))
+            };
+            if pieces.iter().any(differs) {
+                let anew = self.rewritten(&raw, &pieces);
+                self.out.extend_from_slice(&anew);
+                continue;
             }
-            if edits.is_empty() {
-                self.out.extend_from_slice(&raw);
-            } else {
-                self.out.extend_from_slice(&rewritten(&raw, edits));
+            for piece in pieces {
+                if let Some(part) = self.parts.get_mut(piece.nth) {
+                    part.may_go.forget(piece.end);
+                }
+            }
+            self.out.extend_from_slice(&raw);
+        }
+    }
+
+    /// An event with other words: all lines but its data as they were.
+    fn rewritten(&mut self, raw: &[u8], pieces: &[Piece]) -> Bytes {
+        let text = text_of(raw);
+        let data = data_of(&text);
+        let mut value: Value = serde_json::from_str(&data).unwrap_or(Value::Null);
+        let read = Json::of(&data).unwrap_or(Json::Null);
+        let told = told(self.watch.protocol, &read);
+        let mut anew = HashMap::new();
+        for (piece, words) in pieces.iter().zip(told.pieces) {
+            let part = self.parts.get_mut(piece.nth);
+            let now = part.and_then(|part| part.may_go.take(piece.start, words.text));
+            anew.extend(now.map(|now| (words.text.as_ptr(), now)));
+        }
+        read.write_anew(&mut value, &anew);
+        let mut out = String::with_capacity(text.len());
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if !line.starts_with("data:") {
+                out.push_str(line);
+                out.push('\n');
             }
         }
+        out.push_str("data: ");
+        out.push_str(&value.to_string());
+        out.push_str("\n\n");
+        out.into()
     }
 
     /// The provider has said all.
@@ -314,13 +359,21 @@ impl Part {
     }
 }
 
+/// Bytes as text. Almost all are; asking that first is quicker than mending them.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// What an event carries, its `data:` lines joined.
-fn data_of(event: &str) -> String {
+fn data_of(event: &str) -> Cow<'_, str> {
     let lines = event.lines().filter_map(|line| line.strip_prefix("data:"));
-    let lines: Vec<_> = lines
-        .map(|line| line.strip_prefix(' ').unwrap_or(line))
-        .collect();
-    lines.join("\n")
+    let mut lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let first = lines.next().unwrap_or_default();
+    let Some(second) = lines.next() else {
+        return Cow::Borrowed(first);
+    };
+    let all: Vec<_> = [first, second].into_iter().chain(lines).collect();
+    Cow::Owned(all.join("\n"))
 }
 
 /// True when a client may read other lines in it than we do: a carriage return by itself ends a line for
@@ -328,28 +381,6 @@ fn data_of(event: &str) -> String {
 fn is_read_otherwise(event: &str) -> bool {
     let bare = |at: usize| event.as_bytes().get(at + 1) != Some(&b'\n');
     event.starts_with('\u{feff}') || memchr::memchr_iter(b'\r', event.as_bytes()).any(bare)
-}
-
-/// An event with other words: all lines but its data as they were.
-fn rewritten(raw: &Bytes, edits: Vec<(String, String)>) -> Bytes {
-    let text = String::from_utf8_lossy(raw);
-    let mut value: Value = serde_json::from_str(&data_of(&text)).unwrap_or(Value::Null);
-    for (at, now) in edits {
-        if let Some(place) = value.pointer_mut(&at) {
-            *place = Value::String(now);
-        }
-    }
-    let mut out = String::with_capacity(text.len());
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        if !line.starts_with("data:") {
-            out.push_str(line);
-            out.push('\n');
-        }
-    }
-    out.push_str("data: ");
-    out.push_str(&value.to_string());
-    out.push_str("\n\n");
-    out.into()
 }
 
 fn error(protocol: Protocol, why: &str) -> String {
