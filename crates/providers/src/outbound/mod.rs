@@ -3,6 +3,7 @@
 
 mod document;
 mod json;
+mod lines;
 mod parts;
 mod segments;
 mod stream;

@@ -6,6 +6,7 @@
 
 use super::Watch;
 use super::json::Json;
+use super::lines::{data_of, is_read_otherwise, text_of, with_data};
 use super::parts::{Key, Kind, Told, told};
 use super::segments::Segments;
 use crate::{ProviderError, RelayBody};
@@ -14,7 +15,6 @@ use clawdbot_domain::Protocol;
 use clawdbot_guard::{Holdback, Outward, Released, Stopped, neutralised};
 use http_body::{Body, Frame};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -288,17 +288,7 @@ impl Watching {
             anew.extend(now.map(|now| (words.text.as_ptr(), now)));
         }
         read.write_anew(&mut value, &anew);
-        let mut out = String::with_capacity(text.len());
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            if !line.starts_with("data:") {
-                out.push_str(line);
-                out.push('\n');
-            }
-        }
-        out.push_str("data: ");
-        out.push_str(&value.to_string());
-        out.push_str("\n\n");
-        out.into()
+        with_data(&text, &value)
     }
 
     /// The provider has said all.
@@ -357,30 +347,6 @@ impl Part {
         (watch.note)(neutralised(&removed, &text));
         self.may_go.release(of, Some(text));
     }
-}
-
-/// Bytes as text. Almost all are; asking that first is quicker than mending them.
-fn text_of(bytes: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
-}
-
-/// What an event carries, its `data:` lines joined.
-fn data_of(event: &str) -> Cow<'_, str> {
-    let lines = event.lines().filter_map(|line| line.strip_prefix("data:"));
-    let mut lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
-    let first = lines.next().unwrap_or_default();
-    let Some(second) = lines.next() else {
-        return Cow::Borrowed(first);
-    };
-    let all: Vec<_> = [first, second].into_iter().chain(lines).collect();
-    Cow::Owned(all.join("\n"))
-}
-
-/// True when a client may read other lines in it than we do: a carriage return by itself ends a line for
-/// some, and a byte order mark is no part of the first for others.
-fn is_read_otherwise(event: &str) -> bool {
-    let bare = |at: usize| event.as_bytes().get(at + 1) != Some(&b'\n');
-    event.starts_with('\u{feff}') || memchr::memchr_iter(b'\r', event.as_bytes()).any(bare)
 }
 
 fn error(protocol: Protocol, why: &str) -> String {
