@@ -24,12 +24,18 @@ pub(crate) const NO_RECORD: HexHash = [b'0'; 64];
 
 /// The wall clock, and nanoseconds since boot.
 pub(crate) fn clocks() -> (UnixTime, u64) {
+    let mono = since_boot();
+    (UnixTime::now(), mono)
+}
+
+/// Nanoseconds since boot, those asleep among them.
+pub(crate) fn since_boot() -> u64 {
     let mono = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let nanos = mono
         .tv_sec
         .saturating_mul(1_000_000_000)
         .saturating_add(mono.tv_nsec);
-    (UnixTime::now(), u64::try_from(nanos).unwrap_or(0))
+    u64::try_from(nanos).unwrap_or(0)
 }
 
 /// What is to be written; the writer adds the index and the hashes.
