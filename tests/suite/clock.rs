@@ -3,8 +3,9 @@
 use std::path::Path;
 use testkit::{Call, Gateway, Home};
 
-/// Debian's libfaketime: the wall clock as a file says, the monotonic one as it is.
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// Debian's libfaketime: the wall clock as a file says, the monotonic one as it is; with a lock, for
+/// without one a thread reads the true time now and then.
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 fn under_a_clock(home: Home, file: &Path) -> Gateway {
     assert!(

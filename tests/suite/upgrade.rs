@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use testkit::{Call, Gateway, Home};
 
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 const DAY: &str = "@2026-12-01 12:00:00";
 /// Where SQLite keeps `user_version`: four bytes, the highest first.
 const VERSION_AT: usize = 60;
