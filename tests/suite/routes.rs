@@ -4,14 +4,17 @@
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::process::Command;
-use testkit::{Call, Gateway, Home, binary};
+use testkit::{Call, Gateway, Home, Upstream, binary};
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// A gateway on which no limit is in the way: each request comes, as its proxy says, from another
 /// address.
 fn gateway() -> Gateway {
-    let home = Home::new();
+    unlimited(Home::new())
+}
+
+fn unlimited(home: Home) -> Gateway {
     home.set("gateway.security.rateLimit.enabled", "false");
     home.set("gateway.trustedProxies", r#"["127.0.0.0/8"]"#);
     home.start()
@@ -126,8 +129,28 @@ fn the_api_behaves_as_it_is_described() {
     ]);
 }
 
+/// The same where there is a model: requests reach it, and its answers come back. What a provider
+/// would take is for the provider to say: a relay refuses only what cannot be read, or does harm.
+#[test]
+fn the_model_routes_behave_as_they_are_described_when_a_provider_answers() {
+    let upstream = Upstream::saying("yes");
+    probe_on(
+        &unlimited(Home::with_upstream(&upstream)),
+        &[
+            "--include-path-regex",
+            "^/v1/",
+            "--exclude-checks",
+            "use_after_free,ensure_resource_availability,ignored_auth,missing_required_header,positive_data_acceptance,negative_data_rejection",
+        ],
+    );
+    assert!(!upstream.seen().is_empty(), "the control: some got through");
+}
+
 fn probe(args: &[&str]) {
-    let gateway = gateway();
+    probe_on(&gateway(), args);
+}
+
+fn probe_on(gateway: &Gateway, args: &[&str]) {
     // It keeps what it found beside itself, and tries it again the next time.
     let scratch = tempfile::tempdir().unwrap();
     let program = binary::checkout().join(".venv/bin/schemathesis");
