@@ -43,6 +43,7 @@ mod guide;
 mod http;
 mod incident;
 mod kit;
+mod midway;
 mod netns;
 mod packaging;
 mod policy_p1;

@@ -84,6 +84,13 @@ impl Agent {
         self
     }
 
+    /// From here on these are the rules in force, also for turns that began under others with the same
+    /// [`Kept`]: their next question and their next call go by these, so that a policy that was tightened
+    /// holds for whoever waits on a provider for minutes. A call that runs already ends under its own.
+    pub fn put_in_force(self: &Arc<Self>) {
+        self.kept.set_newest(self);
+    }
+
     /// What outlives these rules.
     pub fn kept(&self) -> &Kept {
         &self.kept
@@ -160,7 +167,9 @@ impl Agent {
                 return Err(Spent::Steps(self.budget.steps).into());
             }
             turn.steps += 1;
-            (finish, calls) = self.ask(&mut turn, emit).await?;
+            let newest = self.kept.newest();
+            let rules = newest.as_deref().unwrap_or(self);
+            (finish, calls) = rules.ask(&mut turn, emit).await?;
             if calls.is_empty() {
                 break None;
             }
@@ -347,21 +356,25 @@ impl Agent {
         emit: &Emitter,
     ) -> Result<Option<Box<ApprovalInfo>>, TurnError> {
         for (at, proposed) in calls.iter().enumerate() {
+            let newest = self.kept.newest();
+            let rules = newest.as_deref().unwrap_or(self);
             let mut acted = if let Some(decided) = decided.take() {
-                self.act_decided(proposed, &decided, turn.asking(), emit)
+                rules
+                    .act_decided(proposed, &decided, turn.asking(), emit)
                     .await?
             } else {
                 turn.calls_seen += 1;
                 if turn.calls_seen > self.budget.tool_calls {
                     return Err(Spent::ToolCalls(self.budget.tool_calls).into());
                 }
-                self.act(proposed, turn.asking(), &self.own_policy, emit)
+                rules
+                    .act(proposed, turn.asking(), &rules.own_policy, emit)
                     .await?
             };
             if let Acted::Asks(ask) = acted {
                 let kept = turn.keep(calls.iter().skip(at));
                 let waiting = Some((turn.question.turn.clone(), kept));
-                acted = self.ask_person(ask, turn.asking(), waiting, emit).await?;
+                acted = rules.ask_person(ask, turn.asking(), waiting, emit).await?;
             }
             match acted {
                 Acted::Ran {

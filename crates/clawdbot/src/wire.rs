@@ -61,7 +61,7 @@ pub fn rooms(home: &Home, settings: &Settings, keepers: &Keepers) -> Result<Room
     know_secrets(keepers);
     let environment = settings.gateway.environment;
     Ok(Rooms {
-        agent,
+        agent: Arc::new(agent),
         models: directory(settings, &keepers.vault, Some(keepers))?,
         authenticator: Authenticator::new(Arc::clone(&keepers.tokens), environment),
         tokens: Arc::clone(&keepers.tokens),

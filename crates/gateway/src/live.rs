@@ -26,7 +26,7 @@ pub struct ForGood {
 /// Everything a request needs, under one set of settings.
 pub struct Rooms {
     /// Runs turns, tools and relays.
-    pub agent: Agent,
+    pub agent: Arc<Agent>,
     /// The providers, by model.
     pub models: Directory,
     /// Who asks.
@@ -48,7 +48,7 @@ pub struct Rooms {
 }
 
 /// The current [`Rooms`]. A live change of settings puts new ones in place; requests in flight keep
-/// those they started with.
+/// those they started with, but that the next step of a turn goes by the new agent.
 #[derive(Clone)]
 pub struct Live {
     rooms: Arc<RwLock<Arc<Rooms>>>,
@@ -58,6 +58,7 @@ pub struct Live {
 impl Live {
     /// Starts with these rooms.
     pub fn new(rooms: Rooms) -> Self {
+        rooms.agent.put_in_force();
         Self {
             rooms: Arc::new(RwLock::new(Arc::new(rooms))),
             closed: Arc::default(),
@@ -72,6 +73,7 @@ impl Live {
 
     /// Puts new rooms in place.
     pub fn replace(&self, rooms: Rooms) {
+        rooms.agent.put_in_force();
         *self.rooms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rooms);
     }
 
