@@ -330,3 +330,30 @@ fn health_needs_no_token_and_says_whether_every_control_works() {
     }
     assert_eq!(ask().json()["parts"]["sandbox"], false);
 }
+
+#[test]
+fn a_second_gateway_of_a_home_is_refused_on_every_port_and_the_rest_goes_on() {
+    let gateway = Home::new().start();
+    for second in [&["gateway", "--port", "0"][..], &["up", "--port", "0"]] {
+        let mut command = gateway.home.command();
+        let refused = command.args(second).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(69), "{second:?}: {said}");
+        assert!(
+            said.contains("serves") && said.contains("already"),
+            "{said}"
+        );
+        assert!(
+            said.contains("clawdbot gateway stop"),
+            "how to mend it: {said}"
+        );
+    }
+    let _ = gateway.home.run(&["up", "--once", "hello"]).ok("up --once");
+    let _ = gateway.home.run(&["tokens", "list"]).ok("tokens list");
+    assert_eq!(testkit::Call::get("/ready").send(gateway.port).status, 200);
+    // A crash leaves nothing that stands in the way.
+    let again = gateway.kill().start();
+    let (code, home) = again.stop();
+    assert_eq!(code, 0);
+    let _ = home.start();
+}

@@ -88,7 +88,15 @@ impl Proven {
 
     /// Opens the log, the stores and the sockets, in this order: from here on nothing is done that
     /// is not written down.
-    pub async fn start(self, home: &Home, port: Option<u16>) -> Result<Started, Failure> {
+    ///
+    /// One gateway serves a home: limits, places and the table of what runs are counted in its memory, and
+    /// two would each count for themselves. `beside` another one only for a conversation with itself.
+    pub async fn start(
+        self,
+        home: &Home,
+        port: Option<u16>,
+        beside: bool,
+    ) -> Result<Started, Failure> {
         let settings = &self.loaded.settings;
         let recorder = wire::open_audit(home, settings).map_err(|e| bad_log(&e))?;
         recorder.check_what_stands().map_err(|e| bad_log(&e))?;
@@ -132,6 +140,11 @@ impl Proven {
         })?;
         let port = listener.addresses().first().map(SocketAddr::port);
         let standing = Standing::take(home, port).map_err(bad_store)?;
+        if standing.is_none() && !beside {
+            let what = format!("a gateway serves {} already", home.root().display());
+            return Err(Failure::new(Exit::Unavailable, what)
+                .hint("clawdbot status   (or: clawdbot gateway stop; another home: --home DIR)"));
+        }
         if standing.is_some() {
             lose_running(&keepers.sessions)?;
         }

@@ -29,7 +29,7 @@ pub struct Found {
 }
 
 impl Standing {
-    /// Takes the place. `None` when another gateway of this home has it, as beside `up --once`.
+    /// Takes the place. `None` when another gateway of this home has it; `up --once` goes on beside it.
     pub fn take(home: &Home, port: Option<u16>) -> io::Result<Option<Self>> {
         let mut file = open(home, OFlags::RDWR | OFlags::CREATE)?;
         match file.try_lock() {

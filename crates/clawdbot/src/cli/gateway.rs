@@ -39,7 +39,7 @@ pub fn run(args: &GatewayArgs, home: &Home) -> CliResult {
     let proven = Proven::new(home, overrides)?;
     operational_log(home, proven.settings().gateway.log_level, Also::Stderr)?;
     runtime()?.block_on(async {
-        let started = proven.start(home, args.port).await?;
+        let started = proven.start(home, args.port, false).await?;
         for address in started.addresses() {
             note!("listening on {}://{address}", started.scheme());
         }

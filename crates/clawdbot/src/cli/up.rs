@@ -49,7 +49,7 @@ pub fn run(args: UpArgs, home: &Home) -> CliResult {
         args.port
     };
     runtime()?.block_on(async {
-        let started = proven.start(home, port).await?;
+        let started = proven.start(home, port, args.once.is_some()).await?;
         let addresses = started.addresses();
         let port = addresses.first().map_or(0, std::net::SocketAddr::port);
         note!(
