@@ -135,6 +135,79 @@ fn the_gateway_speaks_tls_renews_its_certificate_and_its_own_command_line_trusts
     );
 }
 
+/// As certbot and Kubernetes renew: what is pointed at stays as it is, and a link is pointed elsewhere.
+#[test]
+fn a_certificate_renewed_by_swapping_a_link_is_taken_up_and_slow_or_huge_headers_are_cut() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["first", "second"] {
+        std::fs::create_dir(at(name)).unwrap();
+        let _ = certificate(&at(name), name);
+    }
+    let point_to = |name: &str| {
+        std::os::unix::fs::symlink(name, at("next")).unwrap();
+        std::fs::rename(at("next"), at("now")).unwrap();
+    };
+    point_to("first");
+    let port = free_port();
+    let path = |file: &str| at("now").join(file).display().to_string();
+    home.set("gateway.tls.certificate", &path("tls.pem"));
+    home.set("gateway.tls.key", &path("tls.key"));
+    home.set("gateway.port", &port.to_string());
+    let mut command = home.command();
+    command
+        .arg("gateway")
+        .stderr(Stdio::null())
+        .stdout(Stdio::null());
+    let _running = Running(command.spawn().unwrap());
+    let answers = |name: &str| {
+        let trusted = at(name).join("tls.pem");
+        let mut status = home.command();
+        let status = status.env("CLAWDBOT_GATEWAY_TLS_CERTIFICATE", trusted);
+        status.arg("status").output().unwrap().status.code() == Some(0)
+    };
+    until("an answer over TLS", || answers("first"));
+    point_to("second");
+    until("the renewal", || answers("second"));
+    assert!(!answers("first"), "the old one is no longer shown");
+
+    let whole = "GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    let said = over_tls(port, whole);
+    assert!(said.contains("HTTP/1.1 200"), "the control: {said}");
+    let flood = format!("x-flood: {}\r\n", "a".repeat(1000)).repeat(200);
+    let many = "a: b\r\n".repeat(5000);
+    for (what, headers) in [("large", flood), ("many", many), ("slow", String::new())] {
+        let said = over_tls(
+            port,
+            &format!("GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}"),
+        );
+        assert!(!said.contains("HTTP/1.1 200"), "{what} headers: {said}");
+    }
+    assert!(answers("second"), "others are answered all the same");
+}
+
+/// What is said to the beginning of a request, until the gateway hangs up.
+fn over_tls(port: u16, begun: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-no_ign_eof", "-connect"])
+        .arg(format!("127.0.0.1:{port}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl is installed");
+    let mut input = client.stdin.take().unwrap();
+    // It may hang up before it has read all of it.
+    let _ = input.write_all(begun.as_bytes());
+    let mut said = Vec::new();
+    let _ = client.stdout.take().unwrap().read_to_end(&mut said);
+    drop(input);
+    let _ = client.wait();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
 #[test]
 fn tls_files_that_are_none_stop_the_start_and_say_which() {
     let folder = tempfile::tempdir().unwrap();
