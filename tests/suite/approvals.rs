@@ -311,3 +311,53 @@ fn what_a_screen_would_hide_is_written_out_where_a_person_decides() {
         "look-alike letters are named: {shown}"
     );
 }
+
+/// Two people, one question, one moment: one of them is heard, and the other is told so.
+#[test]
+fn of_a_yes_and_a_no_at_the_same_moment_exactly_one_is_a_decision() {
+    let home = Home::new();
+    home.set("gateway.security.rateLimit.enabled", "false");
+    let gateway = restrictive(home);
+    let people = [gateway.home.token("admin"), gateway.home.token("admin")];
+    let mut heard = [0, 0];
+    for round in 0..50 {
+        let call = write(&format!("{round}"));
+        let id = waits(&gateway.post(INVOKE, &call));
+        let start = std::sync::Barrier::new(2);
+        let decide = |who: usize, what: &str| {
+            let path = format!("/approvals/{id}/{what}");
+            let call = Call::post(&path, &json!({})).bearer(&people[who]);
+            start.wait();
+            call.send(gateway.port).status
+        };
+        let (no, yes) = std::thread::scope(|threads| {
+            let yes = threads.spawn(|| decide(0, "approve"));
+            (decide(1, "deny"), yes.join().unwrap())
+        });
+        assert!(
+            matches!((yes, no), (200, 403) | (403, 200)),
+            "round {round}: yes {yes}, no {no}"
+        );
+        heard[usize::from(no == 200)] += 1;
+        let acted = [(); 2].map(|()| gateway.post(INVOKE, &with(call.clone(), &id)).status);
+        let expected = if yes == 200 { [200, 403] } else { [403, 403] };
+        assert_eq!(acted, expected, "round {round}");
+        let done = |event: &str| {
+            let ended = gateway.audit().of(event).into_iter();
+            let mut ended = ended.filter(|r| r.text("approval") == id);
+            ended.any(|r| r.text("outcome") == "ok")
+        };
+        let (mut record, mut other) = ("security.approval.given", "security.approval.denied");
+        if no == 200 {
+            (record, other) = (other, record);
+        }
+        gateway.audit().wait_for(record, |r| {
+            r.event() == record && r.text("approval") == id && r.text("outcome") == "ok"
+        });
+        assert!(
+            !done(other),
+            "round {round}: what was not decided is no decision in the log"
+        );
+    }
+    println!("heard: yes {}, no {}", heard[0], heard[1]);
+}
