@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::disk::{Cache, Disk, FileSystem, mount_for_this_test_alone, tool};
-use testkit::{Answer, Call, Gateway, Home, Judges};
+use testkit::{Answer, Call, Gateway, Home, Judges, Upstream};
 
 /// A gateway that may write files, with its log on this disk.
 fn gateway(home: Home) -> Gateway {
@@ -255,4 +255,74 @@ fn on_a_disk_made_read_only_no_command_does_anything_and_no_gateway_starts() {
     home.set("gateway.port", "18802");
     assert_eq!(Judges::new().agree("writable again", &logs).code, 0);
     drop(disk);
+}
+
+/// The log has room, and the store of sessions and approvals has none: what must be remembered before an
+/// act, such as that its approval is spent, is not done without.
+#[test]
+fn where_the_store_of_approvals_is_full_nothing_is_spent_or_done_and_it_goes_on_afterwards() {
+    mount_for_this_test_alone();
+    let upstream = Upstream::saying("hello");
+    let home = Home::with_upstream(&upstream);
+    home.set("gateway.tools.allowList", r#"["write_file"]"#);
+    let (state, aside) = (home.path().join("state"), home.path().join("aside"));
+    let copy = |from: &Path, to: &Path| {
+        let mut copying = Command::new("cp");
+        tool("coreutils", copying.arg("-aT").args([from, to]));
+    };
+    copy(&state, &aside);
+    mount_tmpfs(&state, 4096);
+    copy(&aside, &state);
+    let gateway = home.start();
+    let with = |name: &str, approval: &str| {
+        let arguments = json!({"path": name, "content": "done"});
+        let call = json!({"name": "write_file", "arguments": arguments, "approval": approval});
+        gateway.post("/tools/invoke", &call)
+    };
+    let asked = |name: &str| {
+        let id = act(&gateway, name).json()["approval"]["id"].clone();
+        id.as_str().unwrap().to_owned()
+    };
+    let decide = |id: &str| gateway.post(&format!("/approvals/{id}/approve"), &json!({}));
+    let (given, waiting) = (asked("given"), asked("waiting"));
+    assert_eq!(decide(&given).status, 200);
+    let filler = state.join("filler");
+    let full = std::io::copy(
+        &mut std::io::repeat(0),
+        &mut std::fs::File::create(&filler).unwrap(),
+    );
+    assert!(full.is_err(), "the control: the disk is full");
+    // What the store's own last pages still hold is done, and remembered.
+    let refused = (0..200).find_map(|at| {
+        let answer = act(&gateway, &format!("new-{at}"));
+        (answer.status != 202).then_some(answer)
+    });
+    let refused = refused.expect("the control: it can be asked for no more");
+    assert!(
+        refused.status == 503 && refused.text().contains("session_store"),
+        "{}: {}",
+        refused.status,
+        refused.text()
+    );
+    for answer in [with("given", &given), decide(&waiting), gateway.turn("hi")] {
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(!answer.text().contains("sessions.db"), "{}", answer.text());
+    }
+    assert!(gateway.said().contains("sessions.db"), "{}", gateway.said());
+    assert!(
+        !happened(&gateway, "given"),
+        "done, and its approval not spent"
+    );
+    assert!(upstream.seen().is_empty(), "asked, and not remembered");
+    assert_eq!(Call::get("/health").send(gateway.port).status, 200);
+    std::fs::remove_file(&filler).unwrap();
+    assert_eq!(
+        with("given", &given).status,
+        200,
+        "by itself, once there is room"
+    );
+    assert!(happened(&gateway, "given"));
+    assert_eq!(with("given", &given).status, 403, "once");
+    assert_eq!(decide(&waiting).status, 200);
+    assert_eq!(gateway.turn("hi").status, 200);
 }
