@@ -48,6 +48,7 @@ mod netns;
 mod packaging;
 mod policy_p1;
 mod proxy;
+mod reload;
 mod routes;
 mod sandbox_ends;
 mod sandbox_layers;

@@ -58,6 +58,7 @@ fn samples() -> Vec<Event> {
             listening: text(),
             sandbox: SandboxMode::Strict,
             layers: vec![text()],
+            weakened: vec![text()],
         },
         Event::GatewayStop { reason: text() },
         Event::RequestRefused {
@@ -101,6 +102,12 @@ fn samples() -> Vec<Event> {
             ended: SessionId::new("a1b2"),
         },
         Event::ConfigChanged {
+            key: text(),
+            from: text(),
+            to: text(),
+            weakens: true,
+        },
+        Event::ConfigApplied {
             key: text(),
             from: text(),
             to: text(),

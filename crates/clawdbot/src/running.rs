@@ -193,6 +193,7 @@ impl Started {
             listening: listening.join(", "),
             sandbox: self.keepers.sandbox.mode(),
             layers: self.layers(),
+            weakened: weaker_than_the_default(&self.proven_settings.settings),
         };
         recorder
             .note(Who::default(), Outcome::Ok, begun)
@@ -354,6 +355,21 @@ impl Watcher {
         }
         let rooms = wire::rooms(&self.home, &loaded.settings, &keepers).map_err(one)?;
         warn_of(&self.settings, &loaded.settings, "was weakened");
+        // In the queue before anything can be done under the new settings. What waits for a restart is not in force.
+        for change in clawdbot_config::differences(&self.settings, &loaded.settings) {
+            if change.needs_restart {
+                continue;
+            }
+            let applied = Event::ConfigApplied {
+                key: change.key.to_owned(),
+                from: change.from,
+                to: change.to,
+                weakens: change.weakens,
+            };
+            keepers
+                .recorder
+                .note_later(Who::default(), Outcome::Ok, applied);
+        }
         keepers
             .recorder
             .reconfigure(wire::audit_settings(&loaded.settings));
@@ -403,6 +419,14 @@ fn check_wide(tokens: &TokenStore, settings: &Settings, now: UnixTime) -> Result
         format!("gateway.bind {bind} lets other machines connect, and no token was made for them"),
     )
     .hint("clawdbot tokens create --name NAME --scopes chat,tools   (or: clawdbot config set gateway.bind localhost)"))
+}
+
+/// `key=value` of each control that is weaker than out of the box.
+fn weaker_than_the_default(settings: &Settings) -> Vec<String> {
+    clawdbot_config::weakening(&Settings::default(), settings)
+        .into_iter()
+        .map(|change| format!("{}={}", change.key, change.to))
+        .collect()
 }
 
 fn warn_of(from: &Settings, to: &Settings, what: &str) {

@@ -38,4 +38,4 @@ pub use settings::{
 };
 pub use table::KEYS;
 pub use values::Values;
-pub use weaken::{Change, weakening};
+pub use weaken::{Change, differences, weakening};

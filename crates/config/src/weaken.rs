@@ -68,8 +68,8 @@ pub(crate) fn changes(from: &Values, to: &Values) -> Vec<Change> {
         .collect()
 }
 
-/// The changes that make a running gateway weaker: what it must warn of and write down.
-pub fn weakening(from: &Settings, to: &Settings) -> Vec<Change> {
+/// What changes for a running gateway: what it must write down.
+pub fn differences(from: &Settings, to: &Settings) -> Vec<Change> {
     let (mut before, mut after) = (Values::from(from), Values::from(to));
     // While limiting is off nobody knows its numbers; only that it was turned off is news.
     if from.gateway.rate_limit == RateLimit::Off {
@@ -77,7 +77,12 @@ pub fn weakening(from: &Settings, to: &Settings) -> Vec<Change> {
     } else if to.gateway.rate_limit == RateLimit::Off {
         (after.max_requests, after.window_ms) = (before.max_requests, before.window_ms);
     }
-    let mut all = changes(&before, &after);
+    changes(&before, &after)
+}
+
+/// The changes that make a gateway weaker: what it must warn of.
+pub fn weakening(from: &Settings, to: &Settings) -> Vec<Change> {
+    let mut all = differences(from, to);
     all.retain(|change| change.weakens);
     all
 }

@@ -92,6 +92,8 @@ pub enum Event {
         listening: String,
         sandbox: SandboxMode,
         layers: Vec<String>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        weakened: Vec<String>,
     },
     /// The gateway stopped serving.
     #[serde(rename = "gateway.stop")]
@@ -243,6 +245,14 @@ pub enum Event {
         to: String,
         weakens: bool,
     },
+    /// What a running gateway goes by changed, by whatever door: a command, an editor, a restored file.
+    #[serde(rename = "security.config.applied")]
+    ConfigApplied {
+        key: String,
+        from: String,
+        to: String,
+        weakens: bool,
+    },
     /// A change on disk could not be taken; the old settings stay in force.
     #[serde(rename = "security.config.rejected")]
     ConfigRejected { errors: Vec<String> },
@@ -379,6 +389,7 @@ impl Event {
             | Self::TurnCancelled { .. }
             | Self::GuardFinding { .. }
             | Self::ConfigChanged { .. }
+            | Self::ConfigApplied { .. }
             | Self::ConfigRejected { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -438,12 +449,8 @@ impl Event {
                     Level::Info
                 }
             }
-            Self::ConfigChanged { weakens, .. } => {
-                if *weakens {
-                    Level::Warn
-                } else {
-                    Level::Info
-                }
+            Self::ConfigChanged { weakens, .. } | Self::ConfigApplied { weakens, .. } => {
+                if *weakens { Level::Warn } else { Level::Info }
             }
             Self::ConfigRejected { .. }
             | Self::AuditOutage { .. }
