@@ -78,6 +78,8 @@ pub(super) fn told<'a>(protocol: Protocol, event: &'a Json<'_>) -> Told<'a> {
 struct Place<'p> {
     /// The place it stands in, and its name there; nothing for the event itself.
     within: Option<(&'p Self, Name<'p>)>,
+    /// Its path, if that was reckoned.
+    hash: Option<u64>,
     /// The choice or block.
     index: u64,
     /// Inside what comes piece by piece, and not beside it.
@@ -96,6 +98,7 @@ impl<'p> Place<'p> {
     fn field(&'p self, name: &'p str) -> Self {
         Self {
             within: Some((self, Name::Field(name))),
+            hash: None,
             index: self.index,
             inside: self.inside || IN_PIECES.contains(&name),
             label: LABELS.contains(&name),
@@ -105,13 +108,24 @@ impl<'p> Place<'p> {
     fn item(&'p self, name: u64) -> Self {
         Self {
             within: Some((self, Name::Item(name))),
+            hash: None,
             label: false,
             ..*self
         }
     }
 
+    /// Where the path is reckoned once for all that stands here, or many strings that stand deep would
+    /// each be asked for the whole of it.
+    fn reckoned(self) -> Self {
+        let hash = self.inside.then(|| self.path());
+        Self { hash, ..self }
+    }
+
     /// A hash of the names on the way to it: few places are asked for it.
     fn path(&self) -> u64 {
+        if let Some(hash) = self.hash {
+            return hash;
+        }
         let Some((outer, name)) = self.within else {
             return 0;
         };
@@ -144,6 +158,7 @@ fn others<'a>(value: &'a Json<'_>, known: &[*const u8], place: Place<'_>, told: 
             }
         }
         Json::List(items) => {
+            let place = place.reckoned();
             for (nth, item) in items.iter().enumerate() {
                 let name = item.count("index").unwrap_or(nth as u64);
                 others(item, known, place.item(name), told);
@@ -154,6 +169,7 @@ fn others<'a>(value: &'a Json<'_>, known: &[*const u8], place: Place<'_>, told: 
                 Some(index) if !place.inside => Place { index, ..place },
                 _ => place,
             };
+            let place = place.reckoned();
             for (name, field) in fields {
                 others(field, known, place.field(name), told);
             }
