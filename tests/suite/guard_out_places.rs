@@ -211,6 +211,16 @@ fn a_stream_that_a_client_reads_otherwise_than_the_gateway_does_not_go_out() {
             answer.text()
         );
     }
+    // Of two fields with one name clients take the last, so that one is put together with its like.
+    let doubled = pieces().into_iter().map(|event| {
+        let event = event.to_string();
+        let event = event.replacen("\"content\":", "\"content\":\"a word\",\"content\":", 1);
+        format!("data: {event}\n\n")
+    });
+    let body = doubled.collect::<String>().into_bytes();
+    let answer = house.ask(Dialect::OpenAi, "text/event-stream", body);
+    let text = answer.text();
+    assert!(text.contains("stopped on its way out"), "{text}");
 }
 
 #[test]

@@ -257,6 +257,20 @@ mod tests {
         }
 
         #[test]
+        fn it_reads_an_object_as_everybody_does(fields in prop::collection::vec((
+            prop::sample::select(vec!["a", "\\u0061", "b", "", "$"]),
+            prop::sample::select(vec!["1", "-0", "\"x\"", "\"\\u0079\"", "{\"a\":1,\"a\":\"y\"}", "[null]", "1e3", "1e999", "\"\\ud800\""]),
+        ), 0..6)) {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            let text = format!("{{{}}}", fields.join(","));
+            let (ours, theirs) = (Json::of(&text), serde_json::from_str::<Value>(&text).ok());
+            prop_assert_eq!(ours.is_some(), theirs.is_some(), "{}", text);
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                prop_assert!(is_same(&ours, &theirs), "{}", text);
+            }
+        }
+
+        #[test]
         fn it_reads_honest_json(texts in prop::collection::vec("\\PC{0,6}", 1..6), numbers in any::<(u64, i64, f64)>()) {
             let value = serde_json::json!({"texts": texts, &texts[0]: {"n": [numbers.0, numbers.1, numbers.2, null]}});
             let text = value.to_string();
