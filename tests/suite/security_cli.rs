@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use testkit::{Gateway, Home, Ran};
 
 fn checklist(gateway: &Gateway) -> (i32, Value) {
@@ -253,6 +255,52 @@ fn a_link_among_the_secrets_is_found_and_not_followed() {
             & 0o777,
         0o644
     );
+}
+
+/// Files that were made well are no use in a folder where others can put their own in the place of them.
+#[test]
+fn a_gateway_does_not_start_on_a_folder_that_others_can_change_even_behind_a_link() {
+    let home = Home::new().start().kill();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let may = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for name in ["secrets", "state", "logs", "config"] {
+        let (folder, moved) = (home.path().join(name), elsewhere.path().join(name));
+        let refused = |open: &Path, mode| {
+            may(open, mode);
+            let ran = home.run(&["gateway", "--port", "0"]);
+            assert_eq!(ran.code, 77, "{name} {mode:o}: {}", ran.err);
+            let found = findings(&home.run(&["security", "audit", "--json", "--port", "1"]));
+            let id = format!("permissions.{}/{name}", shown(home.path()));
+            assert!(found.contains(&(id, "fail".into(), false)), "{found:?}");
+            let mend = format!("chmod go-w '{}'", open.canonicalize().unwrap().display());
+            assert!(ran.err.contains(&mend), "{}", ran.err);
+            let mended = Command::new("sh").args(["-c", &mend]).status();
+            assert!(mended.unwrap().success());
+        };
+        for mode in [0o777, 0o1777, 0o770] {
+            refused(&folder, mode);
+        }
+        std::fs::rename(&folder, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &folder).unwrap();
+        refused(&moved, 0o777);
+    }
+    // What was to be done was done, and the links themselves are the user's choice.
+    let (code, home) = home.start().stop();
+    assert_eq!(code, 0);
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let state = elsewhere.path().join("state");
+    std::os::unix::fs::chown(&state, Some(1_234), None).unwrap();
+    let ran = home.run(&["gateway", "--port", "0"]);
+    assert_eq!(ran.code, 77, "{}", ran.err);
+    assert!(ran.err.contains("chown 0 '"), "{}", ran.err);
+}
+
+fn shown(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 #[test]

@@ -68,6 +68,26 @@ impl Home {
         Ok(())
     }
 
+    /// The first of its folders, links followed, whose files somebody else can put others in the place of, and
+    /// the command that mends it. Root can do so anyway. The files themselves are judged by whoever opens them.
+    pub fn remedy_if_shared(&self) -> Option<(String, String)> {
+        use std::os::unix::fs::MetadataExt as _;
+        let me = rustix::process::geteuid().as_raw();
+        let config = self.root.join("config");
+        let folders = [self.secrets(), self.state(), self.logs(), config];
+        folders.into_iter().find_map(|folder| {
+            let path = std::fs::canonicalize(&folder).ok()?;
+            let (shown, meta) = (path.display(), std::fs::metadata(&path).ok()?);
+            let (owner, mode) = (meta.uid(), meta.mode() & 0o7777);
+            if owner != me && owner != 0 {
+                let what = format!("{shown} belongs to user {owner}, not to {me}");
+                return Some((what, format!("chown {me} '{shown}'")));
+            }
+            let what = format!("{shown} has mode {mode:03o}: others may change what is in it");
+            (mode & 0o022 != 0).then(|| (what, format!("chmod go-w '{shown}'")))
+        })
+    }
+
     /// What to do when this home is somebody else's and closed to us: in a container, "permission denied"
     /// alone tells nobody which of two users to change.
     pub fn remedy_if_closed(&self) -> Option<String> {

@@ -60,6 +60,9 @@ impl Proven {
             Failure::new(Exit::CannotCreate, what)
                 .hint("a folder of your own: --home DIR, or CLAWDBOT_HOME=DIR for every command")
         })?;
+        if let Some((what, mend)) = home.remedy_if_shared() {
+            return Err(Failure::new(Exit::Refused, what).hint(mend));
+        }
         // First, so that it prepares itself while the settings are read.
         let zygote = Zygote::start().map_err(|e| {
             Failure::new(
