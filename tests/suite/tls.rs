@@ -37,6 +37,18 @@ fn certificate(folder: &Path, name: &str) -> (String, String) {
 /// A gateway that speaks TLS; killed when dropped.
 struct Running(Child);
 
+impl Running {
+    /// A gateway of this home, which may not be ready yet.
+    fn gateway(home: &Home) -> Self {
+        let mut command = home.command();
+        command
+            .arg("gateway")
+            .stderr(Stdio::null())
+            .stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -74,12 +86,7 @@ fn the_gateway_speaks_tls_renews_its_certificate_and_its_own_command_line_trusts
     assert!(half.err.contains("gateway.tls.key"), "{}", half.err);
     home.set("gateway.tls.key", &key);
     home.set("gateway.port", &port.to_string());
-    let mut command = home.command();
-    command
-        .arg("gateway")
-        .stderr(Stdio::null())
-        .stdout(Stdio::null());
-    let _running = Running(command.spawn().unwrap());
+    let _running = Running::gateway(&home);
     until("an answer over TLS", || home.run(&["status"]).code == 0);
 
     let mut plain = http::connect(port);
@@ -155,12 +162,7 @@ fn a_certificate_renewed_by_swapping_a_link_is_taken_up_and_slow_or_huge_headers
     home.set("gateway.tls.certificate", &path("tls.pem"));
     home.set("gateway.tls.key", &path("tls.key"));
     home.set("gateway.port", &port.to_string());
-    let mut command = home.command();
-    command
-        .arg("gateway")
-        .stderr(Stdio::null())
-        .stdout(Stdio::null());
-    let _running = Running(command.spawn().unwrap());
+    let _running = Running::gateway(&home);
     let answers = |name: &str| {
         let trusted = at(name).join("tls.pem");
         let mut status = home.command();

@@ -9,7 +9,7 @@ use clawdbot_agent::Kept;
 use clawdbot_audit::{AuditError, NotRecorded, Recorder};
 use clawdbot_auth::operator::{self, Plan};
 use clawdbot_auth::{TokenInfo, TokenStore, Vault};
-use clawdbot_config::{ConfigErrors, Loaded, Overrides, Settings, SettingsFile};
+use clawdbot_config::{Change, ConfigErrors, Loaded, Overrides, Settings, SettingsFile};
 use clawdbot_domain::{Event, Outcome, Secret, TokenEnv, UnixTime, Who};
 use clawdbot_gateway::{Drained, Listener, Live, Serving, Stop, Stopper, Tls};
 use clawdbot_sandbox::{Sandbox, Zygote};
@@ -191,12 +191,17 @@ impl Started {
             .map(ToString::to_string)
             .collect::<Vec<_>>();
         let recorder = self.keepers.recorder.clone();
+        let settings = &self.proven_settings.settings;
+        let weaker = clawdbot_config::weakening(&Settings::default(), settings);
         let begun = Event::GatewayStart {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listening: listening.join(", "),
             sandbox: self.keepers.sandbox.mode(),
             layers: self.layers(),
-            weakened: weaker_than_the_default(&self.proven_settings.settings),
+            weakened: weaker
+                .iter()
+                .map(|change| format!("{}={}", change.key, change.to))
+                .collect(),
         };
         recorder
             .note(Who::default(), Outcome::Ok, begun)
@@ -204,11 +209,7 @@ impl Started {
             .map_err(|e| not_written(&e))?;
         tracing::info!(listening = listening.join(", "), "gateway started");
         // Whoever weakened a control, by whatever door, is told at every start.
-        warn_of(
-            &Settings::default(),
-            &self.proven_settings.settings,
-            "is weaker than the default",
-        );
+        warn_of(&weaker, "is weaker than the default");
         if self.tls.as_ref().is_some_and(|tls| tls.key_is_open()) {
             tracing::warn!("security: everyone on this machine may read gateway.tls.key");
         }
@@ -357,12 +358,10 @@ impl Watcher {
             keepers.sandbox = Arc::new(Sandbox::prove(settings).map_err(|e| one(e.to_string()))?);
         }
         let rooms = wire::rooms(&self.home, &loaded.settings, &keepers).map_err(one)?;
-        warn_of(&self.settings, &loaded.settings, "was weakened");
+        let changes = clawdbot_config::differences(&self.settings, &loaded.settings);
+        warn_of(&changes, "was weakened");
         // In the queue before anything can be done under the new settings. What waits for a restart is not in force.
-        for change in clawdbot_config::differences(&self.settings, &loaded.settings) {
-            if change.needs_restart {
-                continue;
-            }
+        for change in changes.into_iter().filter(|change| !change.needs_restart) {
             let applied = Event::ConfigApplied {
                 key: change.key.to_owned(),
                 from: change.from,
@@ -424,17 +423,9 @@ fn check_wide(tokens: &TokenStore, settings: &Settings, now: UnixTime) -> Result
     .hint("clawdbot tokens create --name NAME --scopes chat,tools   (or: clawdbot config set gateway.bind localhost)"))
 }
 
-/// `key=value` of each control that is weaker than out of the box.
-fn weaker_than_the_default(settings: &Settings) -> Vec<String> {
-    clawdbot_config::weakening(&Settings::default(), settings)
-        .into_iter()
-        .map(|change| format!("{}={}", change.key, change.to))
-        .collect()
-}
-
-fn warn_of(from: &Settings, to: &Settings, what: &str) {
-    for change in clawdbot_config::weakening(from, to) {
-        let (key, from, to) = (change.key, change.from, change.to);
+fn warn_of(changes: &[Change], what: &str) {
+    for change in changes.iter().filter(|change| change.weakens) {
+        let (key, from, to) = (change.key, &change.from, &change.to);
         tracing::warn!(key, from, to, "security: a control {what}");
     }
 }
